@@ -1,0 +1,1 @@
+"""What works on the checkout: building, the repository, suite roots, checks."""

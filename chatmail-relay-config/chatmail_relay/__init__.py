@@ -1,0 +1,1 @@
+"""chatmail-relay's configurator: settings, plan, apply, and the `chatmail-relay` command."""

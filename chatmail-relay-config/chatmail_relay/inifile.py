@@ -1,0 +1,68 @@
+"""One ini file as text: its keys with their lines, and refusals that name the place.
+
+Only the form is judged here: one known section, each key known and given once. iniconfig does
+the reading, since it knows the line of each key and refuses doubles.
+"""
+
+from collections.abc import Collection
+
+from iniconfig import IniConfig, ParseError
+
+from chatmail_relay.errors import SettingsError
+
+
+class IniFile:
+    """The lines `key = value` of an ini's only SECTION; SOURCE is its name in errors."""
+
+    def __init__(self, text: str, source: str, section: str) -> None:
+        self._source = source
+        self._section = section
+        self._ini = self._parse(text)
+        for name in self._ini.sections:
+            if name != section:
+                raise SettingsError(
+                    f"[{name}] is no section of this file",
+                    file=source,
+                    line=self._ini.lineof(name),
+                    value=name,
+                    allowed=f"only [{section}]",
+                )
+
+    def _parse(self, text: str) -> IniConfig:
+        try:
+            return IniConfig(self._source, data=text)
+        except ParseError as error:
+            # iniconfig quotes an unexpected line, which may hold a secret.
+            quoted = "unexpected" in error.msg
+            raise SettingsError(
+                "this line cannot be read" if quoted else error.msg,
+                file=self._source,
+                line=error.lineno + 1,
+                allowed=f"[{self._section}] once, comments after '#', and lines `key = value`, "
+                "each key once",
+            ) from None
+
+    def keys(self, known: Collection[str]) -> list[str]:
+        """The keys given; SettingsError when one is not among the KNOWN."""
+        given = list(self._ini.sections.get(self._section, {}))
+        for key in given:
+            if key not in known:
+                raise self.refuse(key, "there is no such setting", ", ".join(known), key)
+        return given
+
+    def text(self, key: str) -> str:
+        """The text given for KEY."""
+        return self._ini.sections[self._section][key]
+
+    def refuse(
+        self, key: str, problem: str, allowed: str, value: str | None = None
+    ) -> SettingsError:
+        """The error that says what is wrong with KEY, with its line when it is in the file."""
+        return SettingsError(
+            f"{key}: {problem}",
+            file=self._source,
+            line=self._ini.lineof(self._section, key),
+            key=key,
+            value=value,
+            allowed=allowed,
+        )

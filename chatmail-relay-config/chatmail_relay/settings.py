@@ -1,0 +1,373 @@
+"""The relay's settings: one frozen, typed dataclass, read from chatmail.ini.
+
+Each field's metadata says what the setting means, its unit, what is allowed, and whether and how
+urgently debconf asks for it. The debconf templates, the sample ini and the manual page's section
+are generated from here (`python3 -m chatmail_relay.generate`). The daemons read the same file
+through this module, so it needs only the standard library and iniconfig.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast
+
+from chatmail_relay.about import About, describe
+from chatmail_relay.errors import SettingsError
+from chatmail_relay.inifile import IniFile
+from chatmail_relay.kinds import (
+    AbsolutePath,
+    Address,
+    Addresses,
+    Decimal,
+    DomainName,
+    MailAddress,
+    OneOf,
+    Token,
+    Whole,
+    YesNo,
+)
+
+DEFAULT_PATH = Path("/etc/chatmail-relay/chatmail.ini")
+SECTION = "params"
+STATE_DIR = PurePosixPath("/var/lib/chatmail-relay")
+PASSWORD_MAX_LENGTH = 512
+"""Bytes; longer ones are refused before they are hashed."""
+
+RESERVED_NAMES = frozenset(
+    ["echo", "postmaster", "abuse", "mailer-daemon", "root", "admin", "hostmaster", "webmaster"]
+)
+"""Local parts nobody can register, whatever the lengths."""
+
+FORWARDED_NAMES = ("postmaster", "abuse")
+"""Local parts forwarded to the admin contact when there is one (RFC 5321, RFC 2142)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything an admin can decide, checked. Make one with `load` or `Settings.from_text`."""
+
+    mail_domain: str = field(
+        metadata=describe(
+            DomainName(),
+            "The domain of the mail addresses, which is also the name of this machine in DNS. "
+            "It cannot be changed later without losing all accounts.",
+            question="Domain of the mail addresses:",
+            priority="critical",
+        )
+    )
+    tls_mode: Literal["self-signed"] = field(
+        default="self-signed",
+        metadata=describe(
+            OneOf(("self-signed",)),
+            "Where the TLS certificate comes from. A self-signed one is made on this machine; "
+            "chat apps accept it where the domain starts with an underscore.",
+        ),
+    )
+    admin_contact: str = field(
+        default="",
+        metadata=describe(
+            MailAddress(),
+            "Mail address of the person who runs this relay. Apps show it to users, and mail to "
+            "postmaster and abuse is forwarded there. Without it such mail is refused.",
+            question="Mail address of the relay's administrator:",
+            priority="medium",
+        ),
+    )
+    mailboxes_dir: PurePosixPath = field(
+        default=PurePosixPath("/var/lib/chatmail/mail"),
+        metadata=describe(
+            AbsolutePath(),
+            "Where the mail is kept, as DOMAIN/ADDRESS below this folder. Mail that is already "
+            "somewhere else has to be moved by hand.",
+            question="Folder of the mailboxes:",
+            priority="low",
+        ),
+    )
+    username_min_length: int = field(
+        default=9,
+        metadata=describe(
+            Whole(1, 64), "Shortest local part that a new account can have.", unit="characters"
+        ),
+    )
+    username_max_length: int = field(
+        default=9,
+        metadata=describe(
+            Whole(1, 64), "Longest local part that a new account can have.", unit="characters"
+        ),
+    )
+    password_min_length: int = field(
+        default=9,
+        metadata=describe(
+            Whole(1, 128),
+            "Shortest password that a new account can have, not counting an invite token.",
+            unit="bytes",
+        ),
+    )
+    registration: Literal["open", "invite", "closed"] = field(
+        default="open",
+        metadata=describe(
+            OneOf(("open", "invite", "closed")),
+            "Who can make a new account: everybody, those whose password contains the invite "
+            "token, or nobody. Existing accounts are not affected.",
+            question="Who can make a new account?",
+            priority="medium",
+        ),
+    )
+    invite_token: str = field(
+        default="",
+        repr=False,
+        metadata=describe(
+            Token(8, 128),
+            "The secret word for registration = invite. It is part of each new password.",
+            secret=True,
+        ),
+    )
+    max_new_accounts_per_hour: int = field(
+        default=100,
+        metadata=describe(
+            Whole(1, 1_000_000),
+            "How many accounts one block of client addresses (IPv4 /24, IPv6 /56) can make.",
+            unit="accounts per hour",
+        ),
+    )
+    create_max_load: float = field(
+        default=5.0,
+        metadata=describe(
+            Decimal(0, 10_000),
+            "No new accounts while the machine's load average over one minute is above this.",
+        ),
+    )
+    create_min_memory_mib: int = field(
+        default=200,
+        metadata=describe(
+            Whole(0, 10_000_000),
+            "No new accounts while less memory than this is available.",
+            unit="MiB",
+        ),
+    )
+    create_min_disk_mib: int = field(
+        default=1024,
+        metadata=describe(
+            Whole(0, 1_000_000_000),
+            "No new accounts while less disk than this is free where the mail is kept.",
+            unit="MiB",
+        ),
+    )
+    max_message_size: int = field(
+        default=31_457_280,
+        metadata=describe(
+            Whole(65_536, 1_073_741_824), "Largest message that is accepted.", unit="bytes"
+        ),
+    )
+    max_user_send_per_minute: int = field(
+        default=60,
+        metadata=describe(
+            Whole(1, 100_000),
+            "How many messages one user can send over time.",
+            unit="messages per minute",
+        ),
+    )
+    max_user_send_burst: int = field(
+        default=10,
+        metadata=describe(
+            Whole(1, 100_000),
+            "How many messages one user can send at once before the rate above counts.",
+            unit="messages",
+        ),
+    )
+    max_smtp_recipients: int = field(
+        default=1000,
+        metadata=describe(
+            Whole(1, 10_000), "How many recipients one message can have.", unit="recipients"
+        ),
+    )
+    max_mailbox_size_mib: int = field(
+        default=500,
+        metadata=describe(
+            Whole(1, 10_000_000),
+            "How much one mailbox can hold.",
+            unit="MiB",
+            question="Size of a mailbox, in MiB:",
+            priority="low",
+        ),
+    )
+    imap_compress: bool = field(
+        default=False,
+        metadata=describe(
+            YesNo(),
+            "Whether IMAP offers compression. A compressed connection cannot hibernate, so each "
+            "idle client then costs many times the memory.",
+        ),
+    )
+    imap_hibernate_seconds: int = field(
+        default=30,
+        metadata=describe(
+            Whole(0, 3600),
+            "After how long an idle IMAP connection is put to sleep to save memory; 0 is never.",
+            unit="seconds",
+        ),
+    )
+    max_imap_connections: int = field(
+        default=10_000,
+        metadata=describe(
+            Whole(10, 200_000),
+            "How many IMAP connections the relay serves at once.",
+            unit="connections",
+        ),
+    )
+    resolver_forward: tuple[Address, ...] = field(
+        default=(),
+        metadata=describe(
+            Addresses(),
+            "DNS servers which the relay's own resolver asks. When empty it asks the root "
+            "servers itself.",
+        ),
+    )
+    appversions_file: PurePosixPath | None = field(
+        default=None,
+        metadata=describe(
+            AbsolutePath(optional=True),
+            "A file with one line of JSON about app versions, shown to apps.",
+        ),
+    )
+
+    @classmethod
+    def from_text(cls, text: str, source: str = "<text>") -> "Settings":
+        """The settings of an ini's TEXT; raises SettingsError naming SOURCE and the line."""
+        ini = IniFile(text, source, SECTION)
+        # Each kind makes the type which its field declares; a test holds them to it.
+        values: dict[str, Any] = {key: _read_value(ini, key) for key in ini.keys(abouts())}
+        for key in abouts():
+            if key not in values and default_text(key) is None:
+                raise ini.refuse(key, "it is missing", about(key).kind.allowed)
+        settings = cls(**values)
+        _check_together(settings, ini)
+        return settings
+
+    def format(self, key: str) -> str:
+        """The value of the setting KEY as it stands in the ini."""
+        return about(key).kind.format(getattr(self, key))
+
+    def values(self) -> dict[str, str]:
+        """Every setting as it stands in the ini, in the order of this class."""
+        return {key: self.format(key) for key in abouts()}
+
+    @property
+    def domain_dir(self) -> PurePosixPath:
+        """The folder which has one folder per address."""
+        return self.mailboxes_dir / self.mail_domain
+
+    @property
+    def certificate(self) -> PurePosixPath:
+        return STATE_DIR / "tls" / "cert.pem"
+
+    @property
+    def private_key(self) -> PurePosixPath:
+        return STATE_DIR / "tls" / "key.pem"
+
+    @property
+    def www_dir(self) -> PurePosixPath:
+        """The web page as rendered for this relay."""
+        return STATE_DIR / "www"
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """The names the certificate has to cover."""
+        return (self.mail_domain, f"www.{self.mail_domain}", f"mta-sts.{self.mail_domain}")
+
+    @property
+    def is_underscore_domain(self) -> bool:
+        """Whether clients and other relays take any certificate for this domain."""
+        return self.mail_domain.startswith("_")
+
+    @property
+    def reserved_names(self) -> frozenset[str]:
+        return RESERVED_NAMES
+
+    @property
+    def forwarded_addresses(self) -> tuple[str, ...]:
+        """Addresses of this domain which the admin contact receives."""
+        if not self.admin_contact:
+            return ()
+        return tuple(f"{name}@{self.mail_domain}" for name in FORWARDED_NAMES)
+
+    def warnings(self) -> list[str]:
+        """What is allowed but most likely not wanted, each in one sentence."""
+        if self.tls_mode == "self-signed" and not self.is_underscore_domain:
+            return [
+                f"chat apps refuse a self-signed certificate for {self.mail_domain}: "
+                "they accept one only where the domain starts with an underscore"
+            ]
+        return []
+
+
+def load(path: Path | str = DEFAULT_PATH) -> Settings:
+    """The settings in the file at PATH; raises SettingsError, also when it cannot be read."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(
+            "there is no such file",
+            file=str(path),
+            hint="Run `dpkg-reconfigure chatmail-relay` to answer its questions.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise SettingsError(f"cannot be read: {reason}", file=str(path)) from None
+    return Settings.from_text(text, str(path))
+
+
+def abouts() -> Mapping[str, About]:
+    """Every setting's metadata by its key, in the order of the ini."""
+    return {item.name: cast(About, item.metadata["about"]) for item in fields(Settings)}
+
+
+def about(key: str) -> About:
+    """The metadata of the setting KEY; KeyError when there is none."""
+    return abouts()[key]
+
+
+def default_text(key: str) -> str | None:
+    """The default of the setting KEY as it stands in the ini; None when it is required."""
+    default = _field(key).default
+    return None if default is MISSING else about(key).kind.format(default)
+
+
+def _field(key: str) -> "Field[Any]":
+    return next(item for item in fields(Settings) if item.name == key)
+
+
+def _read_value(ini: IniFile, key: str) -> object:
+    item = about(key)
+    text = ini.text(key)
+    try:
+        return item.kind.parse(text)
+    except ValueError:
+        value = None if item.secret else text
+        shown = "its value" if item.secret else repr(text)
+        raise ini.refuse(key, f"{shown} is not allowed", item.kind.allowed, value) from None
+
+
+def _check_together(settings: Settings, ini: IniFile) -> None:
+    """Refuse values which are fine alone but not with each other."""
+    longest = settings.username_max_length
+    if longest < settings.username_min_length:
+        raise ini.refuse(
+            "username_max_length",
+            f"{longest} is below username_min_length",
+            f"at least {settings.username_min_length}",
+            str(longest),
+        )
+    if settings.registration == "invite" and not settings.invite_token:
+        raise ini.refuse(
+            "invite_token",
+            "it is empty, but registration is invite",
+            about("invite_token").kind.allowed.removesuffix(", or nothing"),
+        )
+    if settings.admin_contact.lower() in settings.forwarded_addresses:
+        raise ini.refuse(
+            "admin_contact",
+            f"{settings.admin_contact!r} would be forwarded to itself",
+            "another mail address",
+            settings.admin_contact,
+        )

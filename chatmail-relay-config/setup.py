@@ -1,0 +1,39 @@
+"""The distribution of the `chatmail-relay` command and of the relay's settings."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """The version debian/changelog gives to all packages; in an sdist, the one it was made with."""
+    changelog = HERE.parent / "debian" / "changelog"
+    if changelog.exists():
+        first, pattern = changelog.read_text(encoding="utf-8"), r"\S+ \(([0-9.]+)"
+    else:
+        first, pattern = (HERE / "PKG-INFO").read_text(encoding="utf-8"), r"(?s).*?\nVersion: (\S+)"
+    found = re.match(pattern, first)
+    if not found:
+        raise SystemExit(f"no version in {changelog} or PKG-INFO")
+    return found[1]
+
+
+setup(
+    name="chatmail-relay-config",
+    version=version(),
+    description="Settings and configurator of a chatmail relay",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["chatmail_relay", "chatmail_relay.*"]),
+    package_data={
+        "chatmail_relay": ["py.typed", "chatmail.ini", "templates/**/*", "www/**/*"],
+    },
+    install_requires=["iniconfig"],
+    extras_require={"apply": ["argcomplete", "jinja2", "requests"]},
+    entry_points={"console_scripts": ["chatmail-relay = chatmail_relay.cli:main"]},
+)

@@ -1,0 +1,1 @@
+"""The daemons of a chatmail relay, one module each; see README.md for which speaks what."""

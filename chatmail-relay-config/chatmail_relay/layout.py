@@ -1,0 +1,64 @@
+"""Which template becomes which file, whose it is, and which units have to take notice.
+
+A template's path mirrors its target: `templates/etc/postfix/main.cf.j2` is /etc/postfix/main.cf.
+`reload` is enough where the daemon reads the file again while it runs, everything else restarts.
+Units that appear in both are restarted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chatmail_relay.host import Host
+from chatmail_relay.settings import Settings
+from chatmail_relay.units import DOVEAUTH, DOVECOT, NGINX, POSTFIX, RESOLVER
+
+Condition = Callable[[Settings, Host], bool]
+
+
+def _always(_settings: Settings, _host: Host) -> bool:
+    return True
+
+
+def _mail_elsewhere(settings: Settings, _host: Host) -> bool:
+    """Whether doveauth's unit does not already allow it to write where the mail is."""
+    return not settings.mailboxes_dir.is_relative_to("/var/lib/chatmail")
+
+
+@dataclass(frozen=True)
+class Template:
+    """One file to be rendered. `{dovecot}` in SOURCE stands for Dovecot's version."""
+
+    target: str
+    source: str = ""
+    """Below templates/; the target with `.j2` when empty. Without `.j2` it is copied as it is."""
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    restart: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    needed: Condition = _always
+
+
+def drop_in(unit: str, *restart: str, source: str = "", needed: Condition = _always) -> Template:
+    """What varies in a unit; RESTART is the unit itself unless others are named."""
+    target = f"etc/systemd/system/{unit}.d/50-chatmail-relay.conf"
+    return Template(target, source, restart=restart or (unit,), needed=needed)
+
+
+TEMPLATES = (
+    Template("etc/postfix/main.cf", reload=(POSTFIX,)),
+    Template("etc/postfix/master.cf", reload=(POSTFIX,)),
+    Template(
+        "etc/dovecot/dovecot.conf", "etc/dovecot/{dovecot}/dovecot.conf.j2", reload=(DOVECOT,)
+    ),
+    Template("etc/dovecot/chatmail/auth.lua", restart=(DOVECOT,)),
+    Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
+    Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
+    Template("etc/systemd/journald@chatmail.conf"),
+    Template("etc/sysctl.d/60-chatmail-relay.conf"),
+    drop_in(POSTFIX),
+    drop_in("postfix@-.service", POSTFIX),
+    drop_in(DOVECOT),
+    drop_in(NGINX),
+    drop_in(DOVEAUTH, needed=_mail_elsewhere),
+)

@@ -1,0 +1,90 @@
+"""From settings and machine to the whole configuration, without touching anything.
+
+A plan says every file with its bytes, owner and mode, which units take notice of a change, and
+which folders have to exist. `apply` makes it true.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from chatmail_relay.host import Host
+from chatmail_relay.layout import TEMPLATES, Template
+from chatmail_relay.render import PACKAGE, renderer
+from chatmail_relay.settings import DEFAULT_PATH, Settings
+from chatmail_relay.units import UNITS
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A folder which has to exist; one that exists is left as it is."""
+
+    path: PurePosixPath
+    owner: str
+    group: str
+    mode: int
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the configuration, and the units that read it."""
+
+    path: PurePosixPath
+    content: bytes
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    restart: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a configured relay consists of."""
+
+    settings: Settings
+    directories: tuple[Directory, ...]
+    files: tuple[File, ...]
+    units: tuple[str, ...]
+    """To be enabled and running, in the order in which they are started."""
+
+
+def make_plan(settings: Settings, host: Host) -> Plan:
+    """The configuration for SETTINGS on HOST; raises OperatorError when a template is broken."""
+    render = renderer({"settings": settings, "host": host, "ini": str(DEFAULT_PATH)})
+    files = [
+        _file(item, render(_source(item, host)))
+        for item in TEMPLATES
+        if item.needed(settings, host)
+    ]
+    return Plan(
+        settings=settings,
+        directories=_directories(settings),
+        files=(*files, *_web_page(settings, render)),
+        units=tuple(unit.name for unit in UNITS),
+    )
+
+
+def _directories(settings: Settings) -> tuple[Directory, ...]:
+    return tuple(
+        Directory(path, owner="_chatmail", group="_chatmail", mode=0o700)
+        for path in (settings.mailboxes_dir, settings.domain_dir)
+    )
+
+
+def _source(item: Template, host: Host) -> str:
+    name = item.source or f"{item.target}.j2"
+    return "templates/" + name.format(dovecot=host.dovecot)
+
+
+def _file(item: Template, content: bytes) -> File:
+    path = PurePosixPath("/", item.target)
+    return File(path, content, item.owner, item.group, item.mode, item.restart, item.reload)
+
+
+def _web_page(settings: Settings, render: Callable[[str], bytes]) -> Iterator[File]:
+    """The files of www/; those whose name ends in `.j2` are rendered, others copied."""
+    www = PACKAGE / "www"
+    for source in sorted(path for path in www.rglob("*") if path.is_file()):
+        name = str(source.relative_to(www))
+        yield File(settings.www_dir / name.removesuffix(".j2"), render(f"www/{name}"))

@@ -1,0 +1,154 @@
+"""The source packages of this repository, and what goes into the build of one of them.
+
+A `Job` holds every byte that is laid before the builder, so that the same job always gives the same
+packages, and an unchanged one need not be built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtools import roots
+from devtools.run import Failure, run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+VERSION_SUFFIXES = {"bookworm": "+deb12u1", "trixie": "+deb13u1"}
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+
+BUILD_PACKAGES = (
+    *("build-essential", "debhelper", "fakeroot"),
+    *("dh-python", "dh-virtualenv", "python3-all", "python3-setuptools", "python3-stdeb"),
+    "python3-venv",
+)
+"""What the roots hold beside the minimal set: the build dependencies of all sources."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source package: what of the repository it is made of, and the command that builds it.
+
+    The command runs in an export of `paths` (git's pathspecs) and leaves its results in `../out`.
+    """
+
+    name: str
+    binaries: tuple[str, ...]
+    paths: tuple[str, ...]
+    command: str
+
+    def makes(self, package: str) -> bool:
+        """Tell whether `package` is this source or a package it makes."""
+        return package in (self.name, *self.binaries)
+
+
+RELAY = Source(
+    "chatmail-relay",
+    ("chatmail-relay", "chatmaild"),
+    (
+        *("debian", "chatmaild", "chatmail-relay-config"),
+        # The daemons take the settings alone from there.
+        *(f":!chatmail-relay-config/{path}" for path in ("chatmail_relay/templates", "man")),
+    ),
+    "dpkg-buildpackage -us -uc && mv ../chatmail* ../out",
+)
+CONFIG = Source(
+    "chatmail-relay-config",
+    ("chatmail-relay-config",),
+    ("chatmail-relay-config", "packaging/chatmail-relay-config", "debian/copyright"),
+    "packaging/chatmail-relay-config/build",
+)
+KEYRING = Source(
+    "chatmail-archive-keyring",
+    ("chatmail-archive-keyring",),
+    ("packaging/archive-keyring", "debian/copyright"),
+    "packaging/archive-keyring/build",
+)
+SOURCES = (RELAY, CONFIG, KEYRING)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source to be built for one suite: its files by their path in the export."""
+
+    source: Source
+    suite: str
+    files: Mapping[str, bytes]
+    executables: frozenset[str]
+
+    def inputs(self) -> list[str]:
+        """Return all that the result depends on, as strings to be hashed."""
+        here = Path(__file__).parent
+        code = [here / name for name in ("sources.py", "debs.py", "inside.py")]
+        return [
+            *(self.source.command, self.suite, roots.MIRROR, *BUILD_PACKAGES),
+            *(_digest(path.read_bytes()) for path in code),
+            *(
+                f"{name} {'x' if name in self.executables else '-'} {_digest(data)}"
+                for name, data in sorted(self.files.items())
+            ),
+        ]
+
+    def write(self, folder: Path) -> None:
+        """Lay all files into `folder`."""
+        for name, data in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o755 if name in self.executables else 0o644)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def chosen(packages: Iterable[str]) -> list[Source]:
+    """Return the sources that make `packages`; all of them when there are none.
+
+    Raises `Failure` at a name that nothing makes.
+    """
+    names = list(packages)
+    for name in names:
+        if not any(source.makes(name) for source in SOURCES):
+            known = ", ".join(binary for source in SOURCES for binary in source.binaries)
+            raise Failure(f"unknown package {name!r}", f"Known are {known}.")
+    return [s for s in SOURCES if not names or any(s.makes(name) for name in names)]
+
+
+def job(source: Source, suite: str, extra: Mapping[str, bytes] | None = None) -> Job:
+    """Return the job of building `source` for `suite`, with `extra` files laid over the export."""
+    files: dict[str, bytes] = {}
+    executables = set()
+    for name in exported(source.paths):
+        path = REPOSITORY / name
+        files[name] = path.read_bytes()
+        if path.stat().st_mode & 0o100:
+            executables.add(name)
+    changelog = (REPOSITORY / "debian/changelog").read_text(encoding="utf-8")
+    files["debian/changelog"] = stamp(changelog, source.name, suite).encode()
+    return Job(source, suite, {**files, **(extra or {})}, frozenset(executables))
+
+
+def exported(paths: Iterable[str]) -> list[str]:
+    """Return the files under `paths` that git knows or would take, sorted."""
+    listed = run(
+        [
+            *("git", "-c", "safe.directory=*", "ls-files", "-z"),
+            *("--cached", "--others", "--exclude-standard", "--", *paths),
+        ],
+        cwd=REPOSITORY,
+    ).stdout
+    names = {name for name in listed.split("\0") if name}
+    return sorted(name for name in names if (REPOSITORY / name).is_file())
+
+
+def stamp(changelog: str, source: str, suite: str) -> str:
+    """Return `changelog` as that of `source` in `suite`: its newest version gets the suffix."""
+    pattern = r"\A\S+ \(([0-9][0-9.]*)\) \S+;"
+    if not re.match(pattern, changelog):
+        raise Failure("debian/changelog: the first line must be like 'NAME (1.2.3) trixie; …'")
+    line = rf"{source} (\g<1>{VERSION_SUFFIXES[suite]}) {suite};"
+    return re.sub(r"(?m)^chatmail-relay (?=\()", f"{source} ", re.sub(pattern, line, changelog))

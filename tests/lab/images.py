@@ -1,0 +1,94 @@
+"""The file systems machines start from, cached; a machine gets a writable copy of one.
+
+`bare`        what a fresh Debian server has, with systemd
+`relay-deps`  bare, and what the relay depends on downloaded in apt's cache, nothing installed
+`services`    not for machines: the lab's own name servers
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devtools.progress import Progress
+from devtools.roots import cache_dir, cached, root
+from devtools.run import Failure, run, stream
+from tests.lab import dnskey
+
+BARE = (
+    "apt", "ca-certificates", "dbus", "debconf", "iproute2", "procps", "systemd", "systemd-sysv",
+)  # fmt: skip
+SERVICES = ("knot", "unbound")
+SERVICES_SUITE = "trixie"
+RELAY = (
+    "dns-root-data", "dovecot-auth-lua", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd",
+    "libnginx-mod-stream", "lua-socket", "nginx", "openssl", "postfix", "python3",
+    "python3-debconf", "python3-iniconfig", "python3-jinja2", "python3-requests", "unbound",
+)  # fmt: skip
+"""What the relay's packages take from Debian. One that is missing here is downloaded later on."""
+
+
+def image(name: str, suite: str, progress: Progress) -> Path:
+    """Return the tree of an image, making it when it is missing; it must not be changed."""
+    if name == "bare":
+        return root(suite, BARE, progress)
+    if name == "relay-deps":
+        return _relay_deps(suite, progress)
+    raise Failure(f"unknown image {name!r}", "Known are bare and relay-deps.")
+
+
+def services(progress: Progress) -> Path:
+    """Return the tree with the lab's name servers."""
+    return root(SERVICES_SUITE, SERVICES, progress)
+
+
+def root_key(progress: Progress) -> Path:
+    """Return the directory with the key that signs the lab's DNS root, one for all labs.
+
+    It stays the same so that a machine saved as an image trusts the root of later labs, too.
+    """
+    programs = services(progress)
+    return cached("dns-root-key", [dnskey.ALGORITHM], lambda to: dnskey.generate(programs, to))
+
+
+def _relay_deps(suite: str, progress: Progress) -> Path:
+    bare = image("bare", suite, progress)
+
+    def make(tree: Path) -> None:
+        with progress.stage(f"downloading the relay's dependencies for {suite}"):
+            run(["cp", "-a", "--reflink=auto", f"{bare}/.", tree])
+            for words in (["update"], ["install", "--download-only", "--yes", *RELAY]):
+                stream(
+                    ["chroot", str(tree), "apt-get", "--quiet", "--no-install-recommends", *words],
+                    progress.detail,
+                    env={"DEBIAN_FRONTEND": "noninteractive"},
+                )
+
+    return cached(f"relay-deps-{suite}", [str(bare), *RELAY], make)
+
+
+def save(tree: Path, kind: str, inputs: list[str]) -> Path:
+    """Keep a copy of a stopped machine's tree as an image made from `inputs`."""
+    return cached(kind, inputs, lambda to: _copy(tree, to))
+
+
+def saved(kind: str, inputs: list[str]) -> Path | None:
+    """Return the image that `save` made from these, or None."""
+    try:
+        return cached(kind, inputs, _nothing)
+    except LookupError:
+        return None
+
+
+def _copy(tree: Path, to: Path) -> None:
+    run(["cp", "-a", "--reflink=auto", f"{tree}/.", to])
+
+
+def _nothing(_to: Path) -> None:
+    raise LookupError
+
+
+def downloads() -> Path:
+    """Return where the apt proxy keeps what it fetched."""
+    path = cache_dir() / "downloads" / "apt"
+    path.mkdir(parents=True, exist_ok=True)
+    return path

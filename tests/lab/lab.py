@@ -1,0 +1,183 @@
+"""A lab: Debian machines on a network of their own, made in seconds and gone without a trace.
+
+    with Lab() as lab:
+        alpha = lab.machine("alpha", suite="trixie", image="relay-deps")
+        lab.dns.relay("_alpha.lab", alpha)
+        lab.clients.run(["ping", "-c1", "_alpha.lab"])
+
+Each lab is apart from the others and from the host. One that nobody ends, because its run was
+killed, is ended by the next.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devtools.progress import Progress
+from devtools.roots import close_overlay, locked, open_overlay
+from devtools.run import Failure, run
+from tests.lab import dns, groups, images, namespaces, network, state, sysctls
+from tests.lab.clients import NODE, Clients
+from tests.lab.dns import Dns
+from tests.lab.machine import Machine
+from tests.lab.state import State
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGES_SITE = "packages.lab"
+"""The name under which the lab serves the packages built here."""
+
+
+class Lab:
+    """A running lab. With `keep` it stays after the `with` block, until `down` or `end`."""
+
+    def __init__(
+        self, name: str = "lab", *, keep: bool = False, progress: Progress | None = None
+    ) -> None:
+        self._progress = progress or Progress("lab", output=sys.stderr)
+        with locked(state.TOP / ".lock"):
+            remove_crashed()
+            self._state = _free_state(name, exact=keep)
+            sysctls.save(state.TOP / "sysctls")
+            self._state.make(keep)
+        self._attach()
+        try:
+            self._start()
+        except BaseException:
+            self.end()
+            raise
+
+    def _attach(self) -> None:
+        self.name = self._state.name
+        self.clients = Clients(self._state)
+        self.dns = Dns(self._services / "root")
+        self._bridge = f"{self._state.namespaces}bridge"
+
+    @classmethod
+    def attach(cls, name: str) -> Lab:
+        """Return the running lab of this name, whoever made it."""
+        known = State(name)
+        if not known.alive():
+            running = ", ".join(lab.name for lab in state.all_labs() if lab.alive())
+            raise Failure(f"no lab {name!r} is running", f"Running: {running or 'none'}.")
+        self = cls.__new__(cls)
+        self._progress = Progress("lab", output=sys.stderr)
+        self._state = known
+        self._attach()
+        return self
+
+    @property
+    def _services(self) -> Path:
+        return self._state.machines_folder / ".services"
+
+    def _start(self) -> None:
+        programs, key = images.services(self._progress), images.root_key(self._progress)
+        network.make_bridge(self._state.namespaces)
+        network.plug_in(self._state.namespaces, NODE, 0, network.client_address(0))
+        self._state.write("sites", {})
+        self._start_servers()
+        tree = open_overlay(programs, self._services)
+        self.dns = dns.start(self._state, self._bridge, tree, key)
+        self.clients.start()
+
+    def _start_servers(self) -> None:
+        sites = self._state.folder / "sites.json"
+        words = ["-m", "tests.lab.servers", self._bridge, str(images.downloads()), str(sites)]
+        log, path = self._state.log, {"PYTHONPATH": str(CHECKOUT)}
+        groups.start(self.name, "servers", [sys.executable, *words], log, path)
+
+    def machine(self, name: str, suite: str = "trixie", image: str | Path = "bare") -> Machine:
+        """Boot a new machine from an image's name, or from a tree that `save` returned."""
+        if name in self._state.machines() or name == NODE:
+            raise Failure(f"lab {self.name} already has a machine {name!r}")
+        tree = image if isinstance(image, Path) else images.image(image, suite, self._progress)
+        index = self._next_index()
+        address = network.machine_address(index)
+        known = {"suite": suite, "image": str(image), "index": str(index)}
+        known |= {"ipv4": address.ipv4, "ipv6": address.ipv6}
+        self._state.write(f"machines/{name}", known)
+        machine = Machine(self._state, name)
+        network.plug_in(self._state.namespaces, name, 1 + index, address)
+        machine.prepare(tree, images.root_key(self._progress) / "root.key")
+        machine.boot()
+        self.dns.host(f"{name}.lab", machine)
+        return machine
+
+    def _next_index(self) -> int:
+        used = {int(self._state.read(f"machines/{n}")["index"]) for n in self._state.machines()}
+        return min(set(range(len(used) + 1)) - used)
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The machines there are, in the order they came."""
+        return [Machine(self._state, name) for name in self._state.machines()]
+
+    def remove(self, machine: Machine) -> None:
+        """Take one machine away, with its files."""
+        index = int(self._state.read(f"machines/{machine.name}")["index"])
+        machine.remove()
+        network.unplug(machine.namespace, self._bridge, 1 + index)
+        self.dns.delete(f"{machine.name}.lab")
+        (self._state.folder / "machines" / f"{machine.name}.json").unlink()
+
+    def save(self, machine: Machine, kind: str, inputs: list[str]) -> Path:
+        """Shut a machine down and keep it as an image made from `inputs`; it stays down."""
+        machine.poweroff()
+        return images.save(machine.stopped_tree(), kind, inputs)
+
+    def serve(self, directory: Path, site: str = PACKAGES_SITE) -> str:
+        """Serve the files of `directory` to the lab, and return the URL."""
+        self._state.write("sites", {**self._state.read("sites"), site: str(directory)})
+        self.dns.set(site, "A", network.ROUTER4)
+        self.dns.set(site, "AAAA", network.ROUTER6)
+        return f"http://{site}/"
+
+    def end(self) -> None:
+        """Remove everything: machines, networks, files."""
+        with locked(state.TOP / ".lock"):
+            remove(self._state)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._state.kept():
+            self.end()
+
+
+def _free_state(name: str, *, exact: bool) -> State:
+    """Return a lab's state that nobody has: `name`, or with a number behind when that is taken."""
+    candidates = [name] if exact else [name, *(f"{name}{number}" for number in range(2, 100))]
+    for candidate in candidates:
+        found = State(candidate)
+        if not found.folder.exists():
+            return found
+    raise Failure(f"lab {name} is running already", f"Take it down: invoke lab down {name}")
+
+
+def remove_crashed() -> None:
+    """End every lab whose run is gone."""
+    for found in state.all_labs():
+        if not found.alive():
+            remove(found)
+
+
+def remove(known: State) -> None:
+    """End a lab, in whatever state it is; the last one puts back the kernel's settings."""
+    groups.kill(known.name)
+    for name in namespaces.names(known.namespaces):
+        namespaces.delete(name)
+    folder = known.machines_folder
+    if folder.exists():
+        close_overlay(folder)
+    known.remove()
+    if not state.all_labs():
+        sysctls.restore(state.TOP / "sysctls")
+    run(["rmdir", "--ignore-fail-on-non-empty", folder.parent], check=False)

@@ -31,8 +31,14 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["chatmail_relay", "chatmail_relay.*"]),
     package_data={
-        "chatmail_relay": ["py.typed", "chatmail.ini", "templates/**/*", "www/**/*"],
+        "chatmail_relay": ["py.typed", "templates/**/*", "www/**/*"],
     },
+    data_files=[
+        ("share/bash-completion/completions", ["completion/chatmail-relay"]),
+        ("share/fish/vendor_completions.d", ["completion/chatmail-relay.fish"]),
+        ("share/zsh/vendor-completions", ["completion/_chatmail-relay"]),
+        ("share/doc/chatmail-relay-config/examples", ["examples/chatmail.ini"]),
+    ],
     install_requires=["iniconfig"],
     extras_require={"apply": ["argcomplete", "jinja2", "requests"]},
     entry_points={"console_scripts": ["chatmail-relay = chatmail_relay.cli:main"]},

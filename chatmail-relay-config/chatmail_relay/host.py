@@ -37,9 +37,9 @@ def read_host(root: Path) -> Host:
 
 
 def _package_versions(root: Path) -> dict[str, str]:
+    status = f"--admindir={root / 'var/lib/dpkg'}"
     query = subprocess.run(
-        ["dpkg-query", f"--admindir={root / 'var/lib/dpkg'}", "-W"]
-        + ["-f=${Package} ${Version}\\n", *PACKAGES],
+        ["dpkg-query", status, "-W", "-f=${Package} ${Version}\\n", *PACKAGES],
         capture_output=True,
         text=True,
         check=False,

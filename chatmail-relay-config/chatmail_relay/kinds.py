@@ -105,9 +105,10 @@ class YesNo:
 
 @dataclass(frozen=True)
 class OneOf(_Plain):
-    """One word of a list."""
+    """One word of a list; the labels say to a person what each word means."""
 
     choices: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:

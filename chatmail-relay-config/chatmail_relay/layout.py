@@ -48,16 +48,25 @@ def drop_in(unit: str, *restart: str, source: str = "", needed: Condition = _alw
 TEMPLATES = (
     Template("etc/postfix/main.cf", reload=(POSTFIX,)),
     Template("etc/postfix/master.cf", reload=(POSTFIX,)),
+    Template("etc/postfix/chatmail/delivery_header_checks", reload=(POSTFIX,)),
+    Template("etc/postfix/chatmail/outgoing_header_checks", reload=(POSTFIX,)),
+    Template("etc/postfix/chatmail/sender_login_maps", reload=(POSTFIX,)),
+    Template("etc/postfix/chatmail/tls_policy", reload=(POSTFIX,)),
+    Template("etc/chatmail-relay/resolv.conf", restart=(POSTFIX,)),
     Template(
         "etc/dovecot/dovecot.conf", "etc/dovecot/{dovecot}/dovecot.conf.j2", reload=(DOVECOT,)
     ),
-    Template("etc/dovecot/chatmail/auth.lua", restart=(DOVECOT,)),
+    Template("etc/dovecot/chatmail/auth.lua", reload=(DOVECOT,)),
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf"),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),
     drop_in(POSTFIX),
-    drop_in("postfix@-.service", POSTFIX),
+    drop_in(
+        "postfix@-.service",
+        POSTFIX,
+        source=f"etc/systemd/system/{POSTFIX}.d/50-chatmail-relay.conf.j2",
+    ),
     drop_in(DOVECOT),
     drop_in(NGINX),
     drop_in(DOVEAUTH, needed=_mail_elsewhere),

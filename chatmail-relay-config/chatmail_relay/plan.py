@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import PACKAGE, renderer
-from chatmail_relay.settings import DEFAULT_PATH, Settings
+from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, Settings
 from chatmail_relay.units import UNITS
 
 
@@ -51,7 +51,8 @@ class Plan:
 
 def make_plan(settings: Settings, host: Host) -> Plan:
     """The configuration for SETTINGS on HOST; raises OperatorError when a template is broken."""
-    render = renderer({"settings": settings, "host": host, "ini": str(DEFAULT_PATH)})
+    context = {"settings": settings, "host": host, "ini": str(DEFAULT_PATH)}
+    render = renderer(context | {"password_max_length": PASSWORD_MAX_LENGTH})
     files = [
         _file(item, render(_source(item, host)))
         for item in TEMPLATES

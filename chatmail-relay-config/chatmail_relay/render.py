@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError, select_autoescape
 
 from chatmail_relay.errors import OperatorError
 
@@ -18,7 +18,7 @@ def renderer(context: Mapping[str, object]) -> Callable[[str], bytes]:
     environment = Environment(
         loader=FileSystemLoader(PACKAGE),
         undefined=StrictUndefined,
-        autoescape=lambda name: bool(name) and str(name).endswith((".html.j2", ".xml.j2")),
+        autoescape=select_autoescape(["html.j2", "xml.j2"], default=False),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -106,9 +106,13 @@ class Settings:
     registration: Literal["open", "invite", "closed"] = field(
         default="open",
         metadata=describe(
-            OneOf(("open", "invite", "closed")),
+            OneOf(
+                ("open", "invite", "closed"),
+                labels=("everybody", "those who know the invite token", "nobody"),
+            ),
             "Who can make a new account: everybody, those whose password contains the invite "
-            "token, or nobody. Existing accounts are not affected.",
+            "token, or nobody. Existing accounts are not affected. When the token is asked for "
+            "and there is none yet, dpkg-reconfigure makes one.",
             question="Who can make a new account?",
             priority="medium",
         ),

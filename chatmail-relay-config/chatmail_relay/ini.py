@@ -1,0 +1,87 @@
+"""Writes chatmail.ini: commented from the settings' metadata, or an admin's own text kept.
+
+A setting that has its default stands in a comment, `#key = value`, so that a later default takes
+effect; everything else is an ordinary line. Where there is a text already, only the values that
+differ are changed: comments, order and the settings nobody touched stay as they are.
+"""
+
+import re
+from textwrap import wrap
+
+from chatmail_relay.settings import SECTION, Settings, about, default_text
+
+WIDTH = 88
+
+HEADER = """\
+# The settings of this chatmail relay. After a change run `chatmail-relay apply`.
+# `#key = value` shows a default; remove the # to change it. See chatmail.ini(5).
+"""
+
+_LIVE = re.compile(r"(?P<key>\w+)(?P<between>\s*[=:]\s*)(?P<value>.*?)\s*")
+_COMMENTED = re.compile(r"#\s?(?P<key>\w+)\s*=.*")
+
+
+def render_ini(settings: Settings, previous_text: str | None = None) -> str:
+    """The text of an ini for SETTINGS, which must be what `Settings.from_text` reads back.
+
+    PREVIOUS_TEXT is a readable ini of the admin's.
+    """
+    if previous_text is None:
+        return _fresh(settings)
+    return _changed(previous_text, settings)
+
+
+def explanation(key: str) -> list[str]:
+    """What the ini's comment and the manual page say about the setting KEY, in sentences."""
+    item = about(key)
+    unit = f" (in {item.unit})" if item.unit else ""
+    return [item.meaning, f"Allowed{unit}: {item.kind.allowed}."]
+
+
+def _fresh(settings: Settings) -> str:
+    blocks = [_block(key, value) for key, value in settings.values().items()]
+    return "\n".join([HEADER, f"[{SECTION}]\n", *blocks])
+
+
+def _block(key: str, value: str) -> str:
+    comment = [line for text in explanation(key) for line in wrap(text, WIDTH - 2)]
+    mark = "#" if value == default_text(key) else ""
+    lines = [*(f"# {line}" for line in comment), f"{mark}{key} = {value}".rstrip()]
+    return "\n".join(lines) + "\n"
+
+
+def _changed(text: str, settings: Settings) -> str:
+    wanted = settings.values()
+    lines = text.splitlines()
+    live = {found["key"]: at for at, line in enumerate(lines) if (found := _LIVE.fullmatch(line))}
+    for key, value in wanted.items():
+        if key in live:
+            lines[live[key]] = _replaced(lines[live[key]], value)
+    missing = {
+        key: value
+        for key, value in wanted.items()
+        if key not in live and value != default_text(key)
+    }
+    return "\n".join(_with_missing(lines, missing)) + "\n"
+
+
+def _replaced(line: str, value: str) -> str:
+    found = _LIVE.fullmatch(line)
+    if found is None or found["value"] == value:
+        return line
+    return f"{found['key']}{found['between']}{value}".rstrip()
+
+
+def _with_missing(lines: list[str], missing: dict[str, str]) -> list[str]:
+    """The LINES with each MISSING setting behind its commented default, or else at the end."""
+    result = []
+    left = dict(missing)
+    for line in lines:
+        result.append(line)
+        found = _COMMENTED.fullmatch(line)
+        if found and found["key"] in left:
+            key = found["key"]
+            result.append(f"{key} = {left.pop(key)}")
+    for key, value in left.items():
+        result += ["", *_block(key, value).splitlines()]
+    return result

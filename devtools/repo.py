@@ -1,0 +1,92 @@
+"""Make the signed apt repository of what lies in dist/: `dist/repo`, to be put on any web server.
+
+reprepro makes it anew each time, in a root of its own, beside the old one, which it then replaces.
+Its form is https://wiki.debian.org/DebianRepository/Format; each suite is named as Debian's, and
+Origin and Label are what unattended-upgrades is told to look for.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from devtools import archive_key, roots
+from devtools.debs import DIST, build
+from devtools.inside import inside
+from devtools.progress import Progress
+from devtools.run import Failure, stream
+from devtools.sources import KEYRING, RELAY
+
+DISTRIBUTION = """\
+Origin: chatmail-relay
+Label: chatmail-relay
+Suite: {suite}
+Codename: {suite}
+Architectures: amd64 arm64 source
+Components: main
+Description: chatmail relay packages for Debian {suite}
+SignWith: yes
+"""
+
+
+def publish(progress: Progress, url: str | None = None) -> Path:
+    """Make the repository of the suites that were built, and return its directory.
+
+    `url` is where it will be reached; the keyring packages in it say so to apt. Raises `Failure`.
+    """
+    suites = built_suites()
+    build(suites, [KEYRING.name], progress, url)
+    new = DIST / "repo.new"
+    shutil.rmtree(new, ignore_errors=True)
+    with progress.stage("making the package repository"):
+        for suite in suites:
+            pool = new / "incoming" / suite
+            pool.mkdir(parents=True)
+            for path in (DIST / suite).iterdir():
+                shutil.copyfile(path, pool / path.name)
+        (new / "conf").mkdir()
+        (new / "conf/distributions").write_text(distributions(suites), encoding="utf-8")
+        _reprepro(new, suites, progress)
+        _replace(DIST / "repo", new)
+    return DIST / "repo"
+
+
+def built_suites() -> list[str]:
+    """Return the suites the relay was built for; raises `Failure` when there is none."""
+    suites = [s for s in roots.SUITES if any((DIST / s).glob(f"{RELAY.name}_*.changes"))]
+    if not suites:
+        raise Failure(f"nothing is built in {DIST}", "First run `./bootstrap build-debs`.")
+    return suites
+
+
+def distributions(suites: Iterable[str]) -> str:
+    """Return reprepro's conf/distributions for `suites`."""
+    return "\n".join(DISTRIBUTION.format(suite=suite) for suite in suites)
+
+
+def _reprepro(folder: Path, suites: Iterable[str], progress: Progress) -> None:
+    """Fill `folder` with the packages in its incoming/SUITE, and leave only the repository."""
+    each = " && ".join(
+        f"for c in incoming/{suite}/*.changes; do"
+        f" reprepro --component main include {suite} $c || exit 1; done"
+        for suite in suites
+    )
+    with roots.overlay(archive_key.tools_root(progress), "repo") as tree:
+        command = inside(
+            tree,
+            ["sh", "-euc", f"{each} && rm -rf incoming conf db"],
+            cwd="/mnt",
+            env={"GNUPGHOME": archive_key.INSIDE},
+            binds={folder: "/mnt", archive_key.home(): archive_key.INSIDE},
+        )
+        stream(command, progress.detail)
+
+
+def _replace(old: Path, new: Path) -> None:
+    aside = old.with_name(f"{old.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if old.exists():
+        old.rename(aside)
+    new.rename(old)
+    shutil.rmtree(aside, ignore_errors=True)

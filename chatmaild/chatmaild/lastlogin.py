@@ -1,0 +1,164 @@
+"""lastlogin: a dict server that keeps the day of each user's last login.
+
+Dovecot sets `shared/last-login/USER` at every IMAP login, and its auth worker at every submission
+login. The day is the modification time of the user's password file, which only doveauth may set:
+so doveauth is told, once a day for each user.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from chatmail_relay.settings import Settings
+
+from chatmaild.accounts import DAY, Addresses
+from chatmaild.dictproto import MAX_LINE, Change, Session
+from chatmaild.errors import LaterError, RefusedError
+from chatmaild.lean import asyncio
+from chatmaild.service import run
+from chatmaild.streams import Connection, Peers, cut_line, listening
+
+PREFIX = "shared/last-login/"
+SOCKET = Path("/run/chatmail/lastlogin/dict.sock")
+DOVEAUTH = Path("/run/chatmail/doveauth-seen/seen.sock")
+TIMEOUT = 5.0  # seconds for an answer of doveauth's
+MAX_CONNECTIONS = 20_000
+MAX_REMEMBERED = 65_536
+"""Users; of more than these in a day some are told to doveauth again."""
+GRACE = 5.0
+
+log = logging.getLogger("lastlogin")
+
+
+class DoveauthClient:
+    """One connection to doveauth, made when needed and again when lost."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._turn = asyncio.Lock()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, *fields: str) -> str:
+        """The answer line to one request. Raises LaterError when there is none in time."""
+        line = "\t".join(fields).encode() + b"\n"
+        async with self._turn:
+            reused = self._streams is not None
+            try:
+                return await self._exchange(line)
+            except (OSError, EOFError) as error:
+                self.close()
+                # Of an old connection only its end is certain; a new one tells how doveauth is.
+                if not reused or isinstance(error, TimeoutError):
+                    raise LaterError("doveauth does not answer") from error
+            try:
+                return await self._exchange(line)
+            except (OSError, EOFError) as error:
+                self.close()
+                raise LaterError("doveauth does not answer") from error
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._streams:
+            self._streams[1].close()
+        self._streams = None
+
+    async def _exchange(self, line: bytes) -> str:
+        async with asyncio.timeout(self._timeout):
+            if self._streams is None:
+                self._streams = await asyncio.open_unix_connection(self._path)
+            reader, writer = self._streams
+            writer.write(line)
+            answer = await reader.readuntil()
+        return answer[:-1].decode("utf-8", "replace")
+
+
+class LastLogins:
+    """The store behind the dict: tells doveauth of each user's first login of a day."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        doveauth: DoveauthClient,
+        clock: Callable[[], float] = time.time,
+        most: int = MAX_REMEMBERED,
+    ) -> None:
+        self._addresses = addresses
+        self._doveauth = doveauth
+        self._clock = clock
+        self._most = most
+        self._day = 0
+        self._told: set[str] = set()
+
+    def look_up(self, user: str, key: str) -> str | None:
+        """Nothing is told: a login's day is nobody's but the expiry's to know."""
+        self._user_of(user, key)
+        return None
+
+    def iterate(self, user: str, path: str) -> Iterable[tuple[str, str]]:
+        """Refused: there is no list of logins."""
+        raise RefusedError("no such key")
+
+    def check(self, user: str, change: Change) -> None:
+        """Raise RefusedError for anything but a user's own login."""
+        self._user_of(user, change.key)
+        if change.value is None:
+            raise RefusedError("a login cannot be taken back")
+
+    async def commit(self, user: str, changes: list[Change]) -> None:
+        """Tell doveauth, unless it knows. Raises RefusedError and LaterError."""
+        for change in changes:
+            await self._note(self._user_of(user, change.key))
+
+    async def _note(self, user: str) -> None:
+        now = self._clock()
+        if (day := int(now // DAY)) != self._day:
+            self._day = day
+            self._told.clear()
+        if user in self._told:
+            return
+        answer = await self._doveauth.ask("seen", user, str(int(now)))
+        if answer == "unknown":
+            raise RefusedError("no such user")
+        if answer != "ok":
+            raise LaterError(f"doveauth answered: {answer[:100]}")
+        if day == self._day:
+            if len(self._told) >= self._most:
+                self._told.pop()
+            self._told.add(user)
+
+    def _user_of(self, user: str, key: str) -> str:
+        """The address a key is about, which is the connection's user where one is named."""
+        if not key.startswith(PREFIX):
+            raise RefusedError("no such key")
+        address = self._addresses.normal(key.removeprefix(PREFIX))
+        if address is None or (user and self._addresses.normal(user) != address):
+            raise RefusedError("not this user's key")
+        return address
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings, socket: Path = SOCKET, doveauth: Path = DOVEAUTH
+) -> AsyncIterator[None]:
+    """Answer Dovecot inside the `with`."""
+    client = DoveauthClient(doveauth, TIMEOUT)
+    store = LastLogins(Addresses(settings.mail_domain), client)
+    peers = Peers(MAX_CONNECTIONS)
+
+    def connect() -> Connection:
+        return Connection(peers, cut_line(MAX_LINE), Session(store).handle)
+
+    async with listening(socket, connect):
+        yield
+    await peers.finish(GRACE)
+    client.close()
+
+
+def main() -> int:
+    """The console script."""
+    return run("lastlogin", "Keeps the day of each user's last login for Dovecot.", serve)

@@ -1,0 +1,194 @@
+"""chatmail-metadata: the dict server behind IMAP METADATA.
+
+Keys, as Dovecot asks for them:
+
+- `priv/GUID/devicetoken`: the user's device tokens, separated by spaces. Setting adds one,
+  unsetting removes them all.
+- `shared/GUID/vendor/vendor.dovecot/pvt/server/NAME`: what apps may know of the relay, with NAME
+  such as `vendor/deltachat/maxsmtprecipients`. Read only, although Dovecot passes on any user's
+  attempt to set it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatmail_relay.settings import Settings
+
+from chatmaild.accounts import Addresses
+from chatmaild.dictproto import MAX_LINE, Change, Session
+from chatmaild.errors import RefusedError
+from chatmaild.lean import asyncio
+from chatmaild.service import run
+from chatmaild.streams import Connection, Peers, cut_line, listening
+from chatmaild.tokens import TokenFiles, check_token
+
+TOKEN_KEY = "devicetoken"  # noqa: S105 - a key's name
+SERVER = "vendor/vendor.dovecot/pvt/server/"
+"""Before the names of what is about the whole relay, not one mailbox."""
+MAX_CONNECTIONS = 20_000
+MAX_LINE_FILE = 32 * 1024
+"""Bytes of an operator's file; a dict line has at most 64 KiB."""
+GRACE = 5.0
+
+_KEY = re.compile(r"(priv|shared)/([0-9A-Za-z]{1,64})/(.*)", re.DOTALL)
+
+log = logging.getLogger("metadata")
+
+Constant = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A dict key taken apart: whose it is, of which mailbox, and its name."""
+
+    private: bool
+    guid: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """Raises RefusedError for anything that is no key of a mailbox."""
+        found = _KEY.fullmatch(text)
+        if found is None:
+            raise RefusedError("no such key")
+        return cls(found[1] == "priv", found[2], found[3])
+
+
+class Metadata:
+    """The store behind the dict: tokens of the users, constants of the relay."""
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        tokens: TokenFiles,
+        constants: dict[str, Constant],
+        writer: Executor,
+    ) -> None:
+        self._addresses = addresses
+        self._tokens = tokens
+        self._constants = constants
+        self._writer = writer  # a single thread: writers take turns, and nobody waits for a disk
+
+    def look_up(self, user: str, text: str) -> str | None:
+        """A key's value. Raises RefusedError and LaterError."""
+        key = Key.parse(text)
+        if key.name == "":  # Dovecot 2.3 asks so before it iterates
+            return None
+        if key.private:
+            if key.name != TOKEN_KEY:
+                raise RefusedError("no such key")
+            return " ".join(self._tokens.tokens(self._user(user))) or None
+        if not key.name.startswith(SERVER):
+            raise RefusedError("no such key")
+        constant = self._constants.get(key.name.removeprefix(SERVER))
+        return constant() if constant else None
+
+    def iterate(self, user: str, path: str) -> Iterable[tuple[str, str]]:
+        """What there is below a mailbox's keys. Raises RefusedError and LaterError."""
+        key = Key.parse(path)
+        root = path.removesuffix(key.name)
+        names = [TOKEN_KEY] if key.private else [SERVER + name for name in self._constants]
+        for name in names:
+            if name.startswith(key.name) and (value := self.look_up(user, root + name)):
+                yield root + name, value
+
+    def check(self, user: str, change: Change) -> None:
+        """Raise RefusedError for anything but a user's own device token."""
+        key = Key.parse(change.key)
+        if not key.private:
+            raise RefusedError("shared keys are read only")
+        if key.name != TOKEN_KEY:
+            raise RefusedError("no such key")
+        self._user(user)
+        if change.value is not None:
+            check_token(change.value)
+
+    async def commit(self, user: str, changes: list[Change]) -> None:
+        """Store a user's tokens. Raises LaterError."""
+        values = [change.value for change in changes]
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._tokens.update, self._user(user), values)
+
+    def _user(self, text: str) -> str:
+        address = self._addresses.normal(text)
+        if address is None:
+            raise RefusedError("not a user of this relay")
+        return address
+
+
+class LineFile:
+    """The first line of a file that the operator may replace at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._problem = ""
+
+    def __call__(self) -> str | None:
+        """The line; None, and one warning for each new problem, when it cannot be had."""
+        problem, line = "", b""
+        try:
+            with self._path.open("rb") as file:
+                line = file.readline(MAX_LINE_FILE + 1).strip()
+            text = line.decode()
+        except OSError as error:
+            problem = error.strerror or "it cannot be read"
+        except UnicodeDecodeError:
+            problem = "it is not UTF-8"
+        if len(line) > MAX_LINE_FILE:
+            problem = f"its first line has more than {MAX_LINE_FILE} bytes"
+        if problem and problem != self._problem:
+            log.warning("%s is not shown: %s", self._path, problem)
+        self._problem = problem
+        return None if problem else text or None
+
+
+def constants_of(settings: Settings) -> dict[str, Constant]:
+    """What apps may know of the relay, by name; each is asked for when it is looked up."""
+    recipients = str(settings.max_smtp_recipients)
+    constants: dict[str, Constant] = {"vendor/deltachat/maxsmtprecipients": lambda: recipients}
+    if settings.appversions_file:
+        constants["vendor/deltachat/appversions"] = LineFile(Path(settings.appversions_file))
+    if settings.admin_contact:
+        # Dovecot answers this one by itself from mail_server_admin, where that is set.
+        admin = f"mailto:{settings.admin_contact}"
+        constants["admin"] = lambda: admin
+    return constants
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where Dovecot asks and where tokens are kept."""
+
+    socket: Path = Path("/run/chatmail/metadata/dict.sock")
+    tokens: Path = Path("/var/lib/chatmail-metadata/tokens")
+
+
+@asynccontextmanager
+async def serve(settings: Settings, places: Places | None = None) -> AsyncIterator[None]:
+    """Answer Dovecot inside the `with`."""
+    places = places or Places()
+    tokens = TokenFiles(places.tokens)
+    tokens.prepare()
+    peers = Peers(MAX_CONNECTIONS)
+    with ThreadPoolExecutor(1, thread_name_prefix="tokens") as writer:
+        addresses = Addresses(settings.mail_domain)
+        store = Metadata(addresses, tokens, constants_of(settings), writer)
+
+        def connect() -> Connection:
+            return Connection(peers, cut_line(MAX_LINE), Session(store).handle)
+
+        async with listening(places.socket, connect):
+            yield
+        await peers.finish(GRACE)
+
+
+def main() -> int:
+    """The console script."""
+    return run("chatmail-metadata", "Keeps IMAP METADATA and device tokens for Dovecot.", serve)

@@ -37,7 +37,7 @@ class Core:
 
     def __init__(self, place: Place, workdir: Path) -> None:
         """Keep the accounts' databases under workdir/accounts."""
-        command = place.command([_server()])
+        command = [*place.entering(), _server()]
         self._rpc = Rpc(accounts_dir=str(workdir / "accounts"), rpc_server_path=command)
         self._manager = DeltaChat(self._rpc)
 

@@ -67,6 +67,11 @@ class Imap:
     ) -> None:
         self.close()
 
+    @property
+    def local_address(self) -> str:
+        """The address the server sees this client at."""
+        return self._wire.local_address
+
     def close(self) -> None:
         """Hang up without a word."""
         self._wire.close()

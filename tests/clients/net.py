@@ -20,8 +20,8 @@ class Place(Protocol):
     def entered(self) -> AbstractContextManager[None]:
         """Make sockets of this thread belong to the place."""
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """The command that runs argv in the place, with its resolver."""
+    def entering(self) -> list[str]:
+        """The words before a command for it to run in the place, with its resolver."""
 
 
 def connect(
@@ -84,6 +84,11 @@ class Lines:
                 self._fill()
         except EOFError:
             return bytes(self._buffer)
+
+    @property
+    def local_address(self) -> str:
+        """The IP address this end has."""
+        return str(self.sock.getsockname()[0])
 
     def encrypt(self, name: str, wrap: Callable[[socket.socket, str], ssl.SSLSocket]) -> None:
         """Go on with TLS; nothing sent before it counts as sent inside."""

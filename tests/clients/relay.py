@@ -34,21 +34,16 @@ PATIENCE = 10.0  # seconds until a line is in the journal, a mail in its folder
 class Machine(Protocol):
     """What is needed of a machine of the lab."""
 
-    @property
-    def ipv4(self) -> str:
-        """Its address in the lab."""
-
-    @property
-    def ipv6(self) -> str:
-        """Its address in the lab."""
+    ipv4: str
+    ipv6: str
 
     def run(self, command: str, *, check: bool = True) -> CompletedProcess[str]:
         """Run a shell command on it as root."""
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str) -> str:
         """A file's content."""
 
-    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+    def write(self, path: str, data: str, mode: int = 0o644) -> None:
         """Make or replace a file."""
 
     def path(self, path: str) -> Path:
@@ -153,13 +148,13 @@ class Relay:
 
     def edit(self, values: Mapping[str, str]) -> None:
         """Set values in the ini as an admin with an editor does; nothing is applied."""
-        text = self.machine.read(INI).decode()
+        text = self.machine.read(INI)
         for key, value in values.items():
             line = f"{key} = {value}"
             text, count = re.subn(rf"(?m)^#?\s*{key}\s*=.*$", lambda _, line=line: line, text)  # type: ignore[misc]
             if not count:
                 text += line + "\n"
-        self.machine.write(INI, text.encode(), 0o600)
+        self.machine.write(INI, text, 0o600)
 
     def change(self, **values: object) -> None:
         """Set values in the ini and apply them."""

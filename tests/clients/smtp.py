@@ -72,6 +72,11 @@ class Smtp:
     ) -> None:
         self.close()
 
+    @property
+    def local_address(self) -> str:
+        """The address the server sees this client at."""
+        return self._wire.local_address
+
     def close(self) -> None:
         """Hang up without a word."""
         self._wire.close()
@@ -105,8 +110,12 @@ class Smtp:
         """Say STARTTLS and, when the server agrees, go on with TLS; EHLO is not said again."""
         reply = self.command("STARTTLS")
         if reply.ok:
-            self._wire.encrypt(self._name, lambda sock, name: encrypt(sock, name, highest=highest))
+            self.encrypt(highest)
         return reply
+
+    def encrypt(self, highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> None:
+        """Go on with TLS, STARTTLS having been said."""
+        self._wire.encrypt(self._name, lambda sock, name: encrypt(sock, name, highest=highest))
 
     def login(self, user: str | bytes, password: str | bytes) -> Reply:
         """Log in with AUTH PLAIN, whatever bytes user and password are."""

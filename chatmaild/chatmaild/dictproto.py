@@ -24,7 +24,7 @@ MAX_CHANGES = 32
 log = logging.getLogger("dict")
 
 _ESCAPES = {b"0": b"\0", b"1": b"\1", b"t": b"\t", b"r": b"\r", b"n": b"\n"}
-_ESCAPED = re.compile(rb"\1(.?)", re.DOTALL)
+_ESCAPED = re.compile(b"\x01(.?)", re.DOTALL)
 
 
 @dataclass(frozen=True)

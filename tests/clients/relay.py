@@ -148,13 +148,20 @@ class Relay:
 
     def edit(self, values: Mapping[str, str]) -> None:
         """Set values in the ini as an admin with an editor does; nothing is applied."""
-        text = self.machine.read(INI)
+        lines = self.machine.read(INI).splitlines()
         for key, value in values.items():
-            line = f"{key} = {value}"
-            text, count = re.subn(rf"(?m)^#?\s*{key}\s*=.*$", lambda _, line=line: line, text)  # type: ignore[misc]
-            if not count:
-                text += line + "\n"
-        self.machine.write(INI, text, 0o600)
+            live = [at for at, line in enumerate(lines) if re.match(rf"{key}\s*=", line)]
+            shown = [at for at, line in enumerate(lines) if re.match(rf"#{key}\s*=", line)]
+            for at in (live or shown)[:1]:
+                lines[at] = f"{key} = {value}"
+            if not live and not shown:
+                lines.append(f"{key} = {value}")
+        self.machine.write(INI, "\n".join(lines) + "\n", 0o600)
+
+    def setting(self, key: str) -> str | None:
+        """A value as it stands in the ini."""
+        match = re.search(rf"(?m)^{key}[ \t]*=[ \t]*(.*)$", self.machine.read(INI))
+        return match[1].strip() if match else None
 
     def change(self, **values: object) -> None:
         """Set values in the ini and apply them."""

@@ -40,6 +40,8 @@ def test_closed(relay: Relay) -> None:
         with nothing_created(relay, r"doveauth.*registration is closed"):
             assert try_signup(relay, relay.invent()).status == "NO"
         assert relay.can_log_in(existing)
+        answer = relay.web("POST", "/new", body=b"")
+        assert (answer.status, answer.json()) == (403, {"reason": "registration is closed"})
     assert try_signup(relay, relay.invent()).ok
 
 
@@ -57,13 +59,19 @@ def test_invite(relay: Relay) -> None:
         }
         for what, password in refused.items():
             user = User(relay.invent().address, password)
-            with nothing_created(relay, r"doveauth.*(invite token|password)"):
+            with nothing_created(relay, r"doveauth.*: the password (does not|has .* of its own)"):
                 assert try_signup(relay, user).status == "NO", what
         for password in (f"{TOKEN}abcdefghi", f"abcdefghi{TOKEN}", f"abcd{TOKEN}efghi"):
             user = User(relay.invent().address, password)
             assert try_signup(relay, user).ok
             assert relay.can_log_in(user)
         assert relay.can_log_in(existing)
+        for form in (b"", b"invite=", b"invite=letme-in.2025"):
+            answer = relay.web("POST", "/new", body=form)
+            assert answer.status == 403
+            assert "token" in answer.json()["reason"]
+        given = relay.web("POST", "/new", body=f"invite={TOKEN}".encode()).json()
+        assert try_signup(relay, User(given["email"], given["password"])).ok
         log = relay.machine.run("journalctl --namespace=chatmail -q --no-pager").stdout
         assert TOKEN not in log
 

@@ -16,8 +16,8 @@ RESERVED = [
 ]
 
 REFUSED_NAMES = {
-    "too short": ("abcdefgh", r"local part|characters"),
-    "too long": ("abcdefghij", r"local part|characters"),
+    "too short": ("abcdefgh", r"doveauth.*: the name has 8 characters, not 9"),
+    "too long": ("abcdefghij", r"doveauth.*: the name has 10 characters, not 9"),
     "plus": ("abcd+efgh", r"disallowed|local part"),
     "space": ("abcd efgh", r"disallowed|local part"),
     "unicode": ("abcdéfghi", r"disallowed|local part"),
@@ -37,9 +37,8 @@ REFUSED_NAMES = {
     "10 kB": ("a" * 10_240, r"(?i)address|local part|too long|auth"),
 }
 REFUSED_PASSWORDS = {
-    "8 bytes": (b"abcdefgh", r"password.*9|too short"),
-    "513 bytes": (b"x" * 513, r"password.*512|too long"),
-    "10 kB": (b"x" * 10_240, r"password.*512|too long"),
+    "8 bytes": (b"abcdefgh", r"the password has 8 bytes"),
+    "513 bytes": (b"x" * 513, r"the password has more than 512 bytes"),
 }
 
 
@@ -65,15 +64,27 @@ def test_name(relay: Relay, what: str) -> None:
 @pytest.mark.parametrize("localpart", RESERVED)
 def test_reserved(relay: Relay, localpart: str) -> None:
     """A local part nobody can have, also where its length would do."""
-    refused(relay, f"{localpart}@{relay.domain}", b"long enough", r"reserved")
+    refused(
+        relay, f"{localpart}@{relay.domain}", b"long enough", r"doveauth.*: the name is reserved"
+    )
 
 
 def test_reserved_of_the_right_length(relay: Relay) -> None:
     """With other lengths the reserved names are still refused for being reserved."""
     with relay.changed(username_min_length=1, username_max_length=30):
         for localpart in RESERVED:
-            refused(relay, f"{localpart}@{relay.domain}", b"long enough", r"reserved")
-            refused(relay, f"{localpart.upper()}@{relay.domain}", b"long enough", r"reserved")
+            refused(
+                relay,
+                f"{localpart}@{relay.domain}",
+                b"long enough",
+                r"doveauth.*: the name is reserved",
+            )
+            refused(
+                relay,
+                f"{localpart.upper()}@{relay.domain}",
+                b"long enough",
+                r"doveauth.*: the name is reserved",
+            )
 
 
 @pytest.mark.parametrize("domain", ["other.lab", "_beta.lab", "", "_alpha.lab.other.lab"])

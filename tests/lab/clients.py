@@ -77,12 +77,12 @@ class Clients:
 
     def entering(self) -> list[str]:
         """Return the words to put before a command for it to run there."""
-        return ["nsenter", "-t", str(self.holder), "-m", "-n", "-w", "--"]
+        return ["nsenter", "-t", str(self.holder), "-m", "-n", "-r", "--"]
 
     def entered(self) -> AbstractContextManager[None]:
         """Put the calling thread, and those it starts meanwhile, there for a `with` block."""
-        space = Path(f"/proc/{self.holder}/ns")
-        return namespaces.entered(space / "net", space / "mnt")
+        holder = self.holder
+        return namespaces.entered(Path(f"/proc/{holder}/ns/net"), holder)
 
     def run(
         self,

@@ -34,8 +34,10 @@ NSPAWN = {
     "SYSTEMD_NSPAWN_LOCK": "0",
 }
 
-DPKG_KEEPS = "path-exclude=/usr/share/dns/root.key\npath-exclude=/usr/share/dns/root.ds\n"
-"""The lab's root key stays when Debian's package of the real one comes."""
+DPKG = (
+    "path-exclude=/usr/share/dns/root.key\npath-exclude=/usr/share/dns/root.ds\nforce-unsafe-io\n"
+)
+"""The lab's root key stays when Debian's package of the real one comes; a machine need not sync."""
 
 
 class Machine:
@@ -74,7 +76,7 @@ class Machine:
             "etc/resolv.conf": f"nameserver {ROUTER4}\n",
             "etc/machine-id": f"{uuid.uuid4().hex}\n",
             "etc/apt/apt.conf.d/99lab": proxy + direct,
-            "etc/dpkg/dpkg.cfg.d/lab": DPKG_KEEPS,
+            "etc/dpkg/dpkg.cfg.d/lab": DPKG,
             "usr/share/dns/root.key": root_key.read_text(encoding="ascii"),
         }
         for name, text in files.items():

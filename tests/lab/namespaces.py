@@ -49,32 +49,52 @@ def delete(name: str) -> None:
 
 
 @contextmanager
-def entered(network: Path, mounts: Path | None = None) -> Iterator[None]:
-    """Put the calling thread into the namespaces of these files, and back at the end.
+def entered(network: Path, process: int | None = None) -> Iterator[None]:
+    """Put the calling thread into a network namespace, and back at the end.
 
-    Sockets opened meanwhile stay in `network`. Threads started meanwhile start in there too.
-    With `mounts`, files are seen as in that mount namespace; the thread's working directory is
-    its own from then on.
+    Sockets opened meanwhile stay in it. Threads started meanwhile start in it, too. With
+    `process`, files are seen as that process sees them; the thread's working directory is its
+    own from then on.
     """
     with ExitStack() as stack:
-        home = [_opened(stack, Path("/proc/thread-self/ns/net"))]
-        there = [_opened(stack, network)]
-        kinds = [CLONE_NEWNET]
-        if mounts is not None:
-            _call("unshare", CLONE_FS)
-            home.append(_opened(stack, Path("/proc/thread-self/ns/mnt")))
-            there.append(_opened(stack, mounts))
-            kinds.append(CLONE_NEWNS)
-        directory = Path.cwd()
+        home = _opened(stack, Path("/proc/thread-self/ns/net"))
+        there = _opened(stack, network)
+        files = _Files(stack, process) if process is not None else None
         try:
-            for descriptor, kind in zip(there, kinds, strict=True):
-                _call("setns", descriptor, kind)
+            if files is not None:
+                files.enter()
+            _call("setns", there, CLONE_NEWNET)
             yield
         finally:
-            for descriptor, kind in zip(home, kinds, strict=True):
-                _call("setns", descriptor, kind)
-            if mounts is not None:
-                os.chdir(directory)
+            _call("setns", home, CLONE_NEWNET)
+            if files is not None:
+                files.leave()
+
+
+class _Files:
+    """The calling thread's view of files, and another process's: mount namespace and root."""
+
+    def __init__(self, stack: ExitStack, process: int) -> None:
+        own, other = Path("/proc/thread-self"), Path(f"/proc/{process}")
+        self._home = _opened(stack, own / "ns/mnt"), _opened(stack, Path("/"))
+        self._there = _opened(stack, other / "ns/mnt"), _opened(stack, other / "root")
+        self._directory = _opened(stack, Path.cwd())
+
+    def enter(self) -> None:
+        """Take the other's view; the kernel wants a thread that shares its root with none."""
+        _call("unshare", CLONE_FS)
+        self._take(self._there)
+
+    def leave(self) -> None:
+        """Take the own view again."""
+        self._take(self._home)
+        os.fchdir(self._directory)
+
+    def _take(self, view: tuple[int, int]) -> None:
+        mounts, root = view
+        _call("setns", mounts, CLONE_NEWNS)
+        os.fchdir(root)
+        os.chroot(".")
 
 
 def _opened(stack: ExitStack, file: Path) -> int:

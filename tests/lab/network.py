@@ -78,9 +78,9 @@ def _refuse_the_rest(name: str) -> None:
     _ip(name, "-6", "route", "add", "unreachable", "default")
 
 
-def _add_address(namespace: str, device: str, address: Address) -> None:
-    _ip(namespace, "address", "add", f"{address.ipv4}/{LENGTH4}", "dev", device)
-    _ip(namespace, "address", "add", f"{address.ipv6}/{LENGTH6}", "dev", device, "nodad")
+def _add_address(namespace: str, device: str, address: Address, *options: str) -> None:
+    _ip(namespace, "address", "add", f"{address.ipv4}/{LENGTH4}", "dev", device, *options)
+    _ip(namespace, "address", "add", f"{address.ipv6}/{LENGTH6}", "dev", device, "nodad", *options)
 
 
 def plug_in(prefix: str, node: str, port: int, address: Address) -> str:
@@ -98,9 +98,12 @@ def plug_in(prefix: str, node: str, port: int, address: Address) -> str:
 
 
 def add_client_block(namespace: str, block: int) -> Address:
-    """Give the clients' namespace one more address, in another block, and return it."""
+    """Give the clients' namespace one more address, in another block, and return it.
+
+    Programs have to bind it: one that is not preferred is never chosen for them.
+    """
     address = client_address(block)
-    _add_address(namespace, "eth0", address)
+    _add_address(namespace, "eth0", address, "preferred_lft", "0")
     return address
 
 

@@ -1,0 +1,81 @@
+"""Install a relay as an operator does: the keyring package, then apt, with answers preseeded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtools import debs, repo
+from devtools.progress import Progress
+from devtools.run import Failure
+from tests.lab.lab import PACKAGES_SITE, Lab
+from tests.lab.machine import Machine
+
+URL = f"http://{PACKAGES_SITE}/"
+KEYRING = "chatmail-archive-keyring"
+INSTALL_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Repository:
+    """The signed repository of the packages built here, as the lab serves it."""
+
+    folder: Path
+
+    def keyring(self, suite: str) -> Path:
+        """Return the file of the keyring package, which an operator gets first."""
+        found = sorted(debs.DIST.joinpath(suite).glob(f"{KEYRING}_*.deb"))
+        if not found:
+            raise Failure(f"no {KEYRING} for {suite} in {debs.DIST}")
+        return found[-1]
+
+    def packages(self, suite: str) -> list[Path]:
+        """Return the files of all packages of a suite."""
+        return sorted(debs.DIST.joinpath(suite).glob("*.deb"))
+
+
+def build(suites: list[str], progress: Progress) -> Repository:
+    """Build what is not built yet, and make the repository of it for use in labs."""
+    debs.build(suites, [], progress, URL)
+    return Repository(repo.publish(progress, URL))
+
+
+def answers(domain: str, more: Mapping[str, str] | None = None) -> str:
+    """Return debconf selections for the relay `domain`; `more` is question → answer."""
+    questions = {"mail_domain": domain, **(more or {})}
+    return "".join(
+        f"chatmail-relay chatmail-relay/{question} {_kind(answer)} {answer}\n"
+        for question, answer in questions.items()
+    )
+
+
+def _kind(answer: str) -> str:
+    return "boolean" if answer in ("true", "false") else "string"
+
+
+def trust(lab: Lab, machine: Machine, repository: Repository) -> None:
+    """Let a machine's apt know the repository, by its keyring package."""
+    lab.serve(repository.folder)
+    deb = repository.keyring(machine.suite)
+    machine.write(f"/root/{deb.name}", deb.read_bytes())
+    machine.run(f"apt install -y /root/{deb.name}", env=_ENVIRONMENT, timeout=INSTALL_SECONDS)
+    machine.run("apt update", timeout=INSTALL_SECONDS)
+
+
+def install(
+    lab: Lab,
+    machine: Machine,
+    repository: Repository,
+    domain: str,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """Install a relay that is `domain` on a machine, and return what apt said."""
+    lab.dns.relay(domain, machine)
+    trust(lab, machine, repository)
+    machine.run("debconf-set-selections", stdin=answers(domain, more))
+    done = machine.run("apt install -y chatmail-relay", env=_ENVIRONMENT, timeout=INSTALL_SECONDS)
+    return done.stdout + done.stderr
+
+
+_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}

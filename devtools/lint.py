@@ -1,0 +1,111 @@
+"""Run every linter over the repository and over the packages made of it.
+
+Python is looked at by ruff and mypy from the checkout's virtual environment; shell scripts and
+packages by shellcheck and lintian in a root of their own, so that it does not matter which versions
+this machine has. All of them run, and all that any of them found is shown.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from devtools import archive_key, roots
+from devtools.debs import DIST, build
+from devtools.inside import inside
+from devtools.progress import Progress
+from devtools.run import Argument, Failure
+from devtools.run import run as execute
+from devtools.sources import REPOSITORY, exported
+
+TYPED = (
+    *("chatmaild/chatmaild", "chatmail-relay-config/chatmail_relay"),
+    *("devtools", "tests", "bench", "tasks.py"),
+)
+"""What mypy checks, in its strict mode."""
+
+LINTIAN = ("lintian", "--fail-on=error,warning", "--display-info", "--pedantic")
+SHELLCHECK = ("shellcheck", "--exclude=SC1091")  # Files of the system that scripts source.
+
+Linter = Callable[[Progress], str]
+"""Returns what it found, nothing when all is well."""
+
+
+def run(progress: Progress) -> None:
+    """Run all linters; raises `Failure` that names those that found something."""
+    failed = []
+    for name, linter in LINTERS.items():
+        with progress.stage(name):
+            found = linter(progress)
+        if found:
+            failed.append(name)
+            progress.note(f"{name}:\n{found}")
+    if failed:
+        raise Failure(f"not clean: {', '.join(failed)}", "What was found is above.")
+
+
+def found_by(command: list[Argument]) -> str:
+    """Return what `command` says when it fails, and nothing when it does not."""
+    done = execute(command, check=False, cwd=REPOSITORY)
+    if not done.returncode:
+        return ""
+    return f"{done.stdout}{done.stderr}".rstrip() or f"exit code {done.returncode}"
+
+
+def rules(_progress: Progress) -> str:
+    """Look for what ruff calls errors."""
+    return found_by([sys.executable, "-m", "ruff", "check", "--quiet", "."])
+
+
+def formatting(_progress: Progress) -> str:
+    """Look for files that are not as ruff would lay them out."""
+    return found_by([sys.executable, "-m", "ruff", "format", "--quiet", "--check", "."])
+
+
+def types(_progress: Progress) -> str:
+    """Look for what mypy refuses."""
+    return found_by([sys.executable, "-m", "mypy", "--no-error-summary", *TYPED])
+
+
+def scripts(progress: Progress) -> str:
+    """Look at all shell scripts of the repository with shellcheck."""
+    with roots.overlay(archive_key.tools_root(progress), "shellcheck") as tree:
+        command = [*SHELLCHECK, *shell_scripts()]
+        return found_by(_inside(tree, command, {REPOSITORY: "/mnt"}))
+
+
+def shell_scripts() -> list[str]:
+    """Return the files git knows, or would take, that begin as a shell script does."""
+    return [name for name in exported(["."]) if _is_shell(REPOSITORY / name)]
+
+
+def _is_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(80)
+    return first.startswith(b"#!") and first.split()[0].endswith((b"/sh", b"/bash"))
+
+
+def packages(progress: Progress) -> str:
+    """Look at the packages of every suite with lintian, building them first where needed."""
+    build([], [], progress)
+    with roots.overlay(archive_key.tools_root(progress), "lintian") as tree:
+        changes = [
+            f"/mnt/{path.relative_to(DIST)}"
+            for suite in roots.SUITES
+            for path in sorted((DIST / suite).glob("*.changes"))
+        ]
+        return found_by(_inside(tree, [*LINTIAN, *changes], {DIST: "/mnt"}))
+
+
+def _inside(tree: Path, command: list[str], binds: dict[Path, str]) -> list[Argument]:
+    return [*inside(tree, command, cwd="/mnt", binds=binds, unprivileged=True)]
+
+
+LINTERS: dict[str, Linter] = {
+    "ruff check": rules,
+    "ruff format": formatting,
+    "mypy": types,
+    "shellcheck": scripts,
+    "lintian": packages,
+}

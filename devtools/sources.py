@@ -24,6 +24,8 @@ BUILD_PACKAGES = (
     *("build-essential", "debhelper", "fakeroot"),
     *("dh-python", "dh-virtualenv", "python3-all", "python3-setuptools", "python3-stdeb"),
     "python3-venv",
+    *("python3-argcomplete", "python3-debconf", "python3-iniconfig"),
+    *("python3-jinja2", "python3-requests"),
 )
 """What the roots hold beside the minimal set: the build dependencies of all sources."""
 
@@ -51,7 +53,7 @@ RELAY = Source(
     (
         *("debian", "chatmaild", "chatmail-relay-config"),
         # The daemons take the settings alone from there.
-        *(f":!chatmail-relay-config/{path}" for path in ("chatmail_relay/templates", "man")),
+        *(f":!chatmail-relay-config/chatmail_relay/{path}" for path in ("templates", "www")),
     ),
     "dpkg-buildpackage -us -uc && mv ../chatmail* ../out",
 )

@@ -1,0 +1,73 @@
+"""The whole configuration of two relays, as files to be read and compared.
+
+`python3 -m tests.golden` writes them anew from the templates; a unit test fails when they differ,
+so a change of a template shows in the diff what it changes on a server.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatmail_relay.host import Host
+from chatmail_relay.plan import Plan, make_plan
+from chatmail_relay.settings import Settings
+
+HERE = Path(__file__).parent
+COMMAND = "python3 -m tests.golden"
+
+TRIXIE = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=2, ipv6=True)
+TRIXIE_WITHOUT_IPV6 = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One relay whose configuration is kept in the folder NAME."""
+
+    name: str
+    host: Host
+    ini: str
+
+    def plan(self) -> Plan:
+        """Its configuration as the templates make it now."""
+        return make_plan(Settings.from_text(f"[params]\n{self.ini}"), self.host)
+
+    def rendered(self) -> dict[str, bytes]:
+        """The files of the plan, by their path below the folder."""
+        return {str(file.path).lstrip("/"): file.content for file in self.plan().files}
+
+    def kept(self) -> dict[str, bytes]:
+        """The files that are kept, by their path below the folder."""
+        folder = HERE / self.name
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+    def write(self) -> None:
+        """Make the kept files those that are rendered."""
+        folder = HERE / self.name
+        for path in self.kept().keys() - self.rendered().keys():
+            (folder / path).unlink()
+        for path, content in self.rendered().items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+
+
+GOLDENS = (
+    Golden("trixie-plain", TRIXIE, "mail_domain = _alpha.lab\n"),
+    Golden(
+        "trixie-full",
+        TRIXIE_WITHOUT_IPV6,
+        """\
+mail_domain = _chat.example.org
+admin_contact = admin@example.org
+mailboxes_dir = /srv/mail
+registration = invite
+invite_token = let-me-in-please
+max_message_size = 1048576
+max_smtp_recipients = 50
+max_mailbox_size_mib = 100
+imap_compress = yes
+imap_hibernate_seconds = 0
+max_imap_connections = 500
+resolver_forward = 192.0.2.53 2001:db8::53
+""",
+    ),
+)

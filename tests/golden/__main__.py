@@ -1,0 +1,6 @@
+"""Writes the kept configurations anew."""
+
+from tests.golden import GOLDENS
+
+for golden in GOLDENS:
+    golden.write()

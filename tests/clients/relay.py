@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Protocol
 
 from tests.clients import smtp, web
 from tests.clients.imap import Imap
 from tests.clients.net import Place
 from tests.clients.smtp import Smtp
+from tests.lab import Machine
 
 INI = "/etc/chatmail-relay/chatmail.ini"
 MAIL = "/var/lib/chatmail/mail"
@@ -29,25 +29,6 @@ OUR_UNITS = (
 OUR_DAEMONS = OUR_UNITS[:-1]
 DAEMONS = (*OUR_UNITS, "dovecot.service", "nginx.service")
 PATIENCE = 10.0  # seconds until a line is in the journal, a mail in its folder
-
-
-class Machine(Protocol):
-    """What is needed of a machine of the lab."""
-
-    ipv4: str
-    ipv6: str
-
-    def run(self, command: str, *, check: bool = True) -> CompletedProcess[str]:
-        """Run a shell command on it as root."""
-
-    def read(self, path: str) -> str:
-        """A file's content."""
-
-    def write(self, path: str, data: str, mode: int = 0o644) -> None:
-        """Make or replace a file."""
-
-    def path(self, path: str) -> Path:
-        """Where a file of it is, seen from the host."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def _as_before(relay: Relay) -> Iterator[None]:
 def reconfigure(relay: Relay, answers: Mapping[str, str]) -> CompletedProcess[str]:
     """Answer debconf's questions as a person with an editor does."""
     edits = [
-        f"s|^chatmail-relay/{question}=.*|chatmail-relay/{question}={shlex.quote(answer)}|"
+        f's|^chatmail-relay/{question}=.*|chatmail-relay/{question}="{answer}"|'
         for question, answer in answers.items()
     ]
     expressions = " ".join(f"-e {shlex.quote(edit)}" for edit in edits)

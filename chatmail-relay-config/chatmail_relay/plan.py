@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import PACKAGE, renderer
-from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, Settings
+from chatmail_relay.settings import DEFAULT_PATH, STATE_DIR, Settings
 from chatmail_relay.units import UNITS
 
 
@@ -61,7 +61,7 @@ def make_plan(settings: Settings, host: Host) -> Plan:
     return Plan(
         settings=settings,
         directories=_directories(settings),
-        files=(*files, *_web_page(settings, render)),
+        files=(*files, *_web_page(settings, render), *_read_at_start(settings)),
         units=tuple(unit.name for unit in UNITS),
     )
 
@@ -89,3 +89,12 @@ def _web_page(settings: Settings, render: Callable[[str], bytes]) -> Iterator[Fi
     for source in sorted(path for path in www.rglob("*") if path.is_file()):
         name = str(source.relative_to(www))
         yield File(settings.www_dir / name.removesuffix(".j2"), render(f"www/{name}"))
+
+
+def _read_at_start(settings: Settings) -> Iterator[File]:
+    """For each daemon that reads the ini when it starts, what it reads: a change restarts it."""
+    for unit in UNITS:
+        if unit.settings:
+            text = "".join(f"{key} = {settings.format(key)}\n" for key in unit.settings)
+            path = STATE_DIR / "settings" / unit.name.removesuffix(".service")
+            yield File(path, text.encode(), mode=0o600, restart=(unit.name,))

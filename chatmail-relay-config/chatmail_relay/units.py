@@ -36,6 +36,8 @@ class Unit:
     ours: bool = False
     program: str = ""
     """The file whose upgrade by the distribution means a restart."""
+    settings: tuple[str, ...] = ()
+    """The settings it reads from chatmail.ini itself, when it starts."""
 
 
 def _sockets(*paths: str) -> tuple[Probe, ...]:
@@ -53,14 +55,42 @@ UNITS = (
             f"{SPOOL}/maps/recipients.sock",
         ),
         ours=True,
+        settings=(
+            *("mail_domain", "mailboxes_dir", "admin_contact"),
+            *("username_min_length", "username_max_length", "password_min_length"),
+            *("registration", "invite_token", "max_new_accounts_per_hour"),
+            *("create_max_load", "create_min_memory_mib", "create_min_disk_mib"),
+        ),
     ),
-    Unit(LASTLOGIN, _sockets("/run/chatmail/lastlogin/dict.sock"), ours=True),
-    Unit(METADATA, _sockets("/run/chatmail/metadata/dict.sock"), ours=True),
-    Unit(NEWEMAIL, _sockets("/run/chatmail/newemail/http.sock"), ours=True),
+    Unit(
+        LASTLOGIN,
+        _sockets("/run/chatmail/lastlogin/dict.sock"),
+        ours=True,
+        settings=("mail_domain",),
+    ),
+    Unit(
+        METADATA,
+        _sockets("/run/chatmail/metadata/dict.sock"),
+        ours=True,
+        settings=("mail_domain", "max_smtp_recipients", "appversions_file"),
+    ),
+    Unit(
+        NEWEMAIL,
+        _sockets("/run/chatmail/newemail/http.sock"),
+        ours=True,
+        settings=(
+            *("mail_domain", "tls_mode", "registration", "invite_token"),
+            *("username_min_length", "username_max_length", "password_min_length"),
+        ),
+    ),
     Unit(
         FILTERMAIL,
         _sockets(f"{SPOOL}/filter/outgoing.sock", f"{SPOOL}/filter/incoming.sock"),
         ours=True,
+        settings=(
+            *("mail_domain", "max_message_size", "max_smtp_recipients"),
+            *("max_user_send_per_minute", "max_user_send_burst"),
+        ),
     ),
     Unit(
         DOVECOT,
@@ -88,5 +118,3 @@ UNITS = (
 )
 
 OURS = tuple(unit.name for unit in UNITS if unit.ours)
-DAEMONS = tuple(unit.name for unit in UNITS if unit.ours and unit.name != RESOLVER)
-"""Those which read chatmail.ini."""

@@ -1,0 +1,30 @@
+"""Tells a person in a few lines what an apply did, or would do."""
+
+from collections.abc import Iterator
+
+from chatmail_relay.changes import APPLIED, ORIGINALS
+from chatmail_relay.plan import Plan
+from chatmail_relay.work import Work
+
+
+def summary(plan: Plan, work: Work, *, done: bool) -> Iterator[str]:
+    """Lines about WORK: in the past tense when it is DONE."""
+    domain = plan.settings.mail_domain
+    if work.nothing:
+        yield f"{domain}: nothing to do, all is as it should be"
+        return
+    yield f"{domain}: " + ("applied" if done else "would change")
+    for change in work.changes:
+        if change.path != APPLIED:
+            verb = "kept" if change.path.is_relative_to(ORIGINALS) else change.verb
+            yield f"  {verb:<14} {change.path}"
+    yield from _units("enabled" if done else "to enable", work.enable)
+    yield from _units("restarted" if done else "to restart", work.restart)
+    yield from _units("reloaded" if done else "to reload", work.reload)
+    if done and work.units:
+        yield f"  {'answering':<14} {len(work.units)} of {len(work.units)} units asked"
+
+
+def _units(verb: str, units: tuple[str, ...]) -> Iterator[str]:
+    if units:
+        yield f"  {verb:<14} {', '.join(unit.removesuffix('.service') for unit in units)}"

@@ -1,0 +1,76 @@
+"""systemd's units: what they are doing, and making them do something else, by systemctl(1)."""
+
+from collections.abc import Iterable, Sequence
+
+from chatmail_relay.command import run
+from chatmail_relay.errors import OperatorError
+
+
+def inactive(units: Sequence[str]) -> list[str]:
+    """Those of UNITS which are not running, in their order."""
+    return _other_than(units, "is-active", {"active", "reloading", "activating"})
+
+
+def not_enabled(units: Sequence[str]) -> list[str]:
+    """Those of UNITS which would not start with the machine, in their order."""
+    return _other_than(units, "is-enabled", {"enabled", "static", "alias", "indirect"})
+
+
+def _other_than(units: Sequence[str], question: str, wanted: set[str]) -> list[str]:
+    answers = run(["systemctl", question, *units], check=False).stdout.split()
+    if len(answers) != len(units):
+        raise OperatorError(
+            f"systemctl knows only {len(answers)} of {', '.join(units)}",
+            "Is systemd running here, and is everything installed? See `systemctl status`.",
+        )
+    return [unit for unit, answer in zip(units, answers, strict=True) if answer not in wanted]
+
+
+def reload_manager() -> None:
+    """Have systemd read its units again."""
+    run(["systemctl", "daemon-reload"])
+
+
+def enable(units: Iterable[str]) -> None:
+    _act("enable", units)
+
+
+def disable(units: Iterable[str]) -> None:
+    _act("disable", units)
+
+
+def stop(units: Iterable[str]) -> None:
+    _act("stop", units)
+
+
+def try_restart(unit: str) -> None:
+    """Restart UNIT if it runs."""
+    _act("try-restart", [unit])
+
+
+def restart(unit: str) -> None:
+    """Start UNIT anew; returns when it says that it is ready."""
+    # A unit that failed often is not held back: a person asked for this start.
+    run(["systemctl", "reset-failed", unit], check=False)
+    _act("restart", [unit])
+
+
+def reload(unit: str) -> None:
+    """Have the running UNIT read its configuration again."""
+    _act("reload", [unit])
+
+
+def _act(verb: str, units: Iterable[str]) -> None:
+    names = list(units)
+    if not names:
+        return
+    done = run(["systemctl", "--quiet", verb, *names], check=False)
+    if done.returncode != 0:
+        raise OperatorError(
+            f"{' '.join(names)}: systemd could not {verb} it", journal_hint(names[0])
+        )
+
+
+def journal_hint(unit: str) -> str:
+    """Where a unit of the relay says why."""
+    return f"See `journalctl --namespace=chatmail -u {unit} -n 20`."

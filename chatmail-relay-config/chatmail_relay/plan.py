@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import PACKAGE, renderer
-from chatmail_relay.settings import DEFAULT_PATH, STATE_DIR, Settings
+from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, STATE_DIR, Settings
 from chatmail_relay.units import UNITS
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from devtools import debs, repo
 from devtools.progress import Progress
-from devtools.run import Failure
+from devtools.run import Failure, stream
 from tests.lab.lab import PACKAGES_SITE, Lab
 from tests.lab.machine import Machine
 
@@ -69,13 +69,21 @@ def install(
     repository: Repository,
     domain: str,
     more: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """Install a relay that is `domain` on a machine, and return what apt said."""
     lab.dns.relay(domain, machine)
     trust(lab, machine, repository)
     machine.run("debconf-set-selections", stdin=answers(domain, more))
-    done = machine.run("apt install -y chatmail-relay", env=_ENVIRONMENT, timeout=INSTALL_SECONDS)
-    return done.stdout + done.stderr
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if progress is not None:
+            progress.detail(line)
+
+    stream([*machine.entering(_ENVIRONMENT), "apt", "install", "-y", "chatmail-relay"], hear)
+    return "\n".join(said)
 
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}

@@ -99,9 +99,13 @@ class Lab:
         known |= {"ipv4": address.ipv4, "ipv6": address.ipv6}
         self._state.write(f"machines/{name}", known)
         machine = Machine(self._state, name)
-        network.plug_in(self._state.namespaces, name, 1 + index, address)
-        machine.prepare(tree, images.root_key(self._progress) / "root.key")
-        machine.boot()
+        try:
+            network.plug_in(self._state.namespaces, name, 1 + index, address)
+            machine.prepare(tree, images.root_key(self._progress) / "root.key")
+            machine.boot()
+        except BaseException:
+            self.remove(machine)
+            raise
         self.dns.host(f"{name}.lab", machine)
         return machine
 

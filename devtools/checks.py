@@ -1,0 +1,63 @@
+"""Everything that says whether the checkout is in order: linters, unit tests, scenarios."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from devtools import lint
+from devtools.progress import Progress
+from devtools.run import Failure, environment
+from devtools.sources import REPOSITORY
+
+SCENARIOS = REPOSITORY / "tests/scenario"
+
+
+def run(*, unit: bool = False, scenario: str = "") -> None:
+    """Run linters and all tests, or only what is asked for; raises `Failure` at the end."""
+    if unit or scenario:
+        paths = ["tests/unit"] if unit else []
+        paths += [_scenario(scenario)] if scenario else []
+        _tests(paths)
+        return
+    failed: list[str] = []
+    try:
+        with Progress("lint", total=len(lint.LINTERS)) as progress:
+            lint.run(progress)
+    except Failure as failure:
+        print(failure, flush=True)
+        failed.append("lint")
+    try:
+        _tests(["tests"])
+    except Failure:
+        failed.append("tests")
+    if failed:
+        raise Failure(f"failed: {' and '.join(failed)}")
+
+
+def _scenario(name: str) -> str:
+    """Return the path of a scenario that is named by its folder, or by the start of it."""
+    found = sorted(path for path in SCENARIOS.glob(f"{name}*") if path.name.startswith("t-"))
+    if len(found) != 1:
+        known = ", ".join(sorted(path.name for path in SCENARIOS.glob("t-*")))
+        raise Failure(f"{name!r} is not one scenario", f"Known are {known}.")
+    return str(found[0])
+
+
+def _tests(paths: Sequence[str]) -> None:
+    """Run pytest, which says itself what failed."""
+    _python("pytest", *paths)
+
+
+def bench(names: Sequence[str]) -> None:
+    """Run the benchmarks of these names, or all."""
+    _python("bench", *names)
+
+
+def _python(module: str, *arguments: str) -> None:
+    """Run a module with our own Python, its output going where ours goes."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment(), check=False)
+    if done.returncode:
+        raise Failure(f"{module}: exit code {done.returncode}")

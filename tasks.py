@@ -1,0 +1,120 @@
+"""The commands of the checkout, for invoke (https://www.pyinvoke.org/); see `./bootstrap --list`.
+
+What they do is in devtools/ and tests/lab/; here are only their names, options and help.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from devtools import checks, debs, demonstration, lint, machines, repo
+from devtools.progress import Progress
+from devtools.run import Failure
+
+Command = Callable[..., None]
+
+
+def told(function: Command) -> Command:
+    """Let a failure end the command with what it says, and no traceback."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> None:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        try:
+            function(*arguments, **options)
+        except Failure as failure:
+            raise Exit(str(failure), code=1) from None
+        except KeyboardInterrupt:
+            raise Exit("stopped", code=130) from None
+
+    return run
+
+
+@task(help={"suite": "the Debian release of the machine: bookworm or trixie"})
+@told
+def demo(_context: Context, suite: str = "trixie") -> None:
+    """Build, boot a Debian machine, install a relay with apt, let two people chat over it."""
+    demonstration.run(suite)
+
+
+@task(
+    help={
+        "unit": "only the unit tests, without linters",
+        "scenario": "only this scenario, a folder of tests/scenario, without linters",
+    }
+)
+@told
+def test(_context: Context, unit: bool = False, scenario: str = "") -> None:  # noqa: PT028
+    """Lint, unit tests, build the packages, scenarios on Debian machines: everything, as in CI."""
+    checks.run(unit=unit, scenario=scenario)
+
+
+@task(
+    name="build-debs",
+    iterable=["suite", "package"],
+    help={
+        "suite": "build for this Debian release; may be given twice, without it for all",
+        "package": "build only this package; may be given several times",
+    },
+)
+@told
+def build_debs(_context: Context, suite: list[str], package: list[str]) -> None:
+    """Build dist/SUITE/*.deb, each in a clean root of its suite, without network."""
+    with Progress("build-debs") as progress:
+        for path in debs.build(suite, package, progress):
+            progress.note(str(path))
+
+
+@task(name="repo", help={"url": "where the repository will be reached"})
+@told
+def make_repo(_context: Context, url: str = "") -> None:
+    """Make a signed apt repository of what lies in dist/."""
+    with Progress("repo") as progress:
+        progress.note(f"the repository: {repo.publish(progress, url or None)}")
+
+
+@task(
+    positional=["action"],
+    help={
+        "action": "up, down, shell or list",
+        "name": "the lab; needed only when there are several",
+        "machine": "the machine: its name",
+        "suite": "up: bookworm or trixie",
+        "image": "up: bare, or relay-deps, which has the relay's dependencies downloaded",
+        "command": "shell: run this instead of a shell",
+    },
+)
+@told
+def lab(
+    _context: Context,
+    action: str,
+    name: str = "",
+    machine: str = "",
+    suite: str = "trixie",
+    image: str = "bare",
+    command: str = "",
+) -> None:
+    """Debian machines to try things on: `lab up`, `lab list`, `lab shell`, `lab down`."""
+    machines.act(action, machines.Choice(name, machine, suite, image, command))
+
+
+@task(name="lint")
+@told
+def run_linters(_context: Context) -> None:
+    """Run ruff, mypy in strict mode, shellcheck and lintian."""
+    with Progress("lint") as progress:
+        lint.run(progress)
+
+
+@task(iterable=["only"], help={"only": "run only this benchmark; may be given several times"})
+@told
+def bench(_context: Context, only: list[str]) -> None:
+    """Measure the CPU time of what the daemons do, each beside a yardstick of the same run."""
+    checks.bench(only)

@@ -51,13 +51,14 @@ def build(
     for suite in wanted:
         if suite not in roots.SUITES:
             raise Failure(f"unknown suite {suite!r}", f"Known are {', '.join(roots.SUITES)}.")
-    debs: list[Path] = []
     sources = chosen(packages)
-    for suite in wanted:
-        for source in sources:
-            made = built(_job(source, suite, url, progress), progress)
-            debs += _lay_out(made, source, DIST / suite)
-    return debs
+    with roots.locked(DIST / ".lock"):
+        return [
+            deb
+            for suite in wanted
+            for source in sources
+            for deb in _lay_out(built(_job(source, suite, url, progress), progress), source, suite)
+        ]
 
 
 def repository_url(url: str | None = None) -> str:
@@ -109,8 +110,9 @@ def _make(task: Job, folder: Path, progress: Progress) -> None:
         try:
             stream(command, progress.detail, log=log)
         except CommandFailed as error:
+            last = "\n".join(f"    {line}" for line in error.output.rstrip().splitlines())
             raise Failure(
-                f"{task.source.name} does not build for {task.suite}:\n{error.output.rstrip()}",
+                f"{task.source.name} does not build for {task.suite}:\n{last}",
                 f"The whole log: {log}",
             ) from None
         for path in (tree / PLACE / "out").iterdir():
@@ -141,8 +143,9 @@ def _prepare(tree: Path, task: Job, wheels: list[Path]) -> None:
         users.write(f"builder:x:{BUILDER}:{BUILDER}::/{PLACE}:/bin/sh\n")
 
 
-def _lay_out(made: Path, source: Source, folder: Path) -> list[Path]:
-    """Make `folder` hold what is in `made`, and nothing else of the same source."""
+def _lay_out(made: Path, source: Source, suite: str) -> list[Path]:
+    """Make dist/SUITE hold what is in `made`, and nothing else of the same source."""
+    folder = DIST / suite
     folder.mkdir(parents=True, exist_ok=True)
     fresh = {path.name for path in made.iterdir()}
     for path in folder.iterdir():

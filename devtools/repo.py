@@ -38,8 +38,8 @@ def publish(progress: Progress, url: str | None = None) -> Path:
     suites = built_suites()
     build(suites, [KEYRING.name], progress, url)
     new = DIST / "repo.new"
-    shutil.rmtree(new, ignore_errors=True)
-    with progress.stage("making the package repository"):
+    with roots.locked(DIST / ".lock"), progress.stage("making the package repository"):
+        shutil.rmtree(new, ignore_errors=True)
         for suite in suites:
             pool = new / "incoming" / suite
             pool.mkdir(parents=True)

@@ -1,0 +1,61 @@
+"""Asks doveauth which recipients accept cleartext, with Postfix's socketmap protocol.
+
+One request a recipient, `cleartext ADDRESS`; `OK` is consent, `NOTFOUND` is none, and anything else
+is no answer. https://www.postfix.org/socketmap_table.5.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from chatmaild.errors import LaterError
+from chatmaild.lean import asyncio
+from chatmaild.socketmap import MAX_REQUEST, netstring
+
+MAX_REPLY_DIGITS = 6
+
+
+class Consent:
+    """Asks over a connection of its own each time: cleartext is rare."""
+
+    def __init__(self, socket: Path, timeout: float) -> None:
+        """`timeout`: seconds for all recipients of one message together."""
+        self._socket = socket
+        self._timeout = timeout
+
+    async def of_all(self, addresses: Iterable[bytes]) -> bool:
+        """Whether every one of the recipients accepts cleartext; LaterError when nobody answers."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._ask(addresses)
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise LaterError(f"doveauth gave no answer: {type(error).__name__}") from error
+
+    async def _ask(self, addresses: Iterable[bytes]) -> bool:
+        reader, writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            for address in addresses:
+                request = b"cleartext " + address.lower()
+                if len(request) > MAX_REQUEST:
+                    return False
+                writer.write(netstring(request))
+                status, _, _ = (await _read_netstring(reader)).partition(b" ")
+                if status == b"NOTFOUND":
+                    return False
+                if status != b"OK":
+                    raise LaterError("doveauth cannot tell who accepts cleartext")
+            return True
+        finally:
+            writer.close()
+
+
+async def _read_netstring(reader: asyncio.StreamReader) -> bytes:
+    """The next netstring; raises EOFError, ValueError and LimitOverrunError."""
+    digits = (await reader.readuntil(b":"))[:-1]
+    if not digits.isdigit() or len(digits) > MAX_REPLY_DIGITS:
+        raise ValueError("not a netstring")
+    data = await reader.readexactly(int(digits) + 1)
+    if not data.endswith(b","):
+        raise ValueError("a netstring without its comma")
+    return data[:-1]

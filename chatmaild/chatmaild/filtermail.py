@@ -1,0 +1,181 @@
+"""filtermail: only encrypted mail passes. A before-queue proxy between two smtpds of Postfix.
+
+Postfix hands each message over by SMTP, and has accepted it only when filtermail says so, which is
+when Postfix has taken it back on the reinjection listener: nothing accepted is lost, nothing passes
+unfiltered. https://www.postfix.org/SMTPD_PROXY_README.html ; the rules are in `rules`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from chatmail_relay.settings import Settings
+
+from chatmaild import rules, service, smtpserver, streams
+from chatmaild.consent import Consent
+from chatmaild.envelope import Envelope
+from chatmaild.errors import LaterError
+from chatmaild.lean import asyncio
+from chatmaild.openpgp import Buffer
+from chatmaild.places import LARGE_AT_ONCE, Places
+from chatmaild.ratelimit import RateLimiter
+from chatmaild.reinject import Limits, Reinjector
+
+JUDGED_ASIDE = 1024 * 1024
+"""Bytes from which on a message is judged in a thread, so that small ones need not wait for it."""
+HEADROOM = 64 * 1024
+"""Bytes by which Postfix's own Received: may exceed the largest message."""
+GRACE_SECONDS = 20.0
+
+log = logging.getLogger("filtermail")
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Where filtermail listens, and whom it speaks to."""
+
+    outgoing: Path = Path("/var/spool/postfix/filter/outgoing.sock")
+    incoming: Path = Path("/var/spool/postfix/filter/incoming.sock")
+    reinject_outgoing: Path = Path("/var/spool/postfix/chatmail/reinject-outgoing")
+    reinject_incoming: Path = Path("/var/spool/postfix/chatmail/reinject-incoming")
+    policy: Path = Path("/run/chatmail/doveauth-policy/policy.sock")
+
+
+SOCKETS = Sockets()
+LIMITS = Limits()
+
+
+class OutgoingGate:
+    """Judges what users send."""
+
+    def __init__(self, limiter: RateLimiter, reinjector: Reinjector) -> None:
+        self._limiter = limiter
+        self._reinjector = reinjector
+
+    def refuse_early(self, envelope: Envelope) -> bytes | None:
+        """Refuse those who send too fast."""
+        sender = envelope.sender.address
+        if self._limiter.allow(sender.lower()):
+            return None
+        log.info("outgoing: refused, too much mail from one sender")
+        return rules.too_much(sender)
+
+    async def deliver(self, envelope: Envelope, wire: bytearray, stuffed: bool) -> bytes:
+        """Pass the message on when the rules let it; the reply for the user's client."""
+        sender = envelope.sender.address
+        verdict = await judge(partial(rules.outgoing, sender), wire, stuffed)
+        if verdict.refusal:
+            return refused("outgoing", verdict.refusal)
+        return await pass_on(self._reinjector, envelope, verdict.sender, wire)
+
+
+class IncomingGate:
+    """Judges what other servers send."""
+
+    def __init__(self, domain: bytes, consent: Consent, reinjector: Reinjector) -> None:
+        self._domain = domain
+        self._consent = consent
+        self._reinjector = reinjector
+
+    def refuse_early(self, envelope: Envelope) -> bytes | None:
+        """Other servers can send as fast as they like."""
+        return None
+
+    async def deliver(self, envelope: Envelope, wire: bytearray, stuffed: bool) -> bytes:
+        """Pass the message on when the rules and the recipients let it; the server's reply."""
+        sender = envelope.sender.address
+        verdict = await judge(partial(rules.incoming, sender, domain=self._domain), wire, stuffed)
+        if verdict.refusal:
+            return refused("incoming", verdict.refusal)
+        if verdict.needs_consent:
+            try:
+                if not await self._consent.of_all(path.address for path in envelope.recipients):
+                    return refused("incoming", rules.ENCRYPTION_NEEDED)
+            except LaterError as error:
+                log.warning("incoming: %s", error)
+                return rules.CONSENT_UNKNOWN
+        return await pass_on(self._reinjector, envelope, verdict.sender, wire)
+
+
+async def judge(
+    rule: Callable[[Buffer], rules.Verdict], wire: bytearray, stuffed: bool
+) -> rules.Verdict:
+    """The verdict on a message as it was on the wire, its lines that began with a dot restored."""
+    text: Buffer = wire
+    if stuffed:
+        text = wire.replace(b"\r\n.", b"\r\n").removeprefix(b".")
+    if len(text) < JUDGED_ASIDE:
+        return rule(text)
+    return await asyncio.to_thread(rule, text)
+
+
+def refused(direction: str, reply: bytes) -> bytes:
+    """The reply, after a line in the log that names nobody."""
+    log.info("%s: refused, %s", direction, reply[:3].decode())
+    return reply
+
+
+async def pass_on(
+    reinjector: Reinjector, envelope: Envelope, sender: bytes, wire: bytearray
+) -> bytes:
+    """Postfix's reply to the message, word for word; 451 when it gives none."""
+    try:
+        return await reinjector.send(envelope, sender, wire)
+    except LaterError as error:
+        log.warning("%s", error)
+        return rules.REINJECTION_FAILED
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings, sockets: Sockets = SOCKETS, limits: Limits = LIMITS
+) -> AsyncIterator[None]:
+    """Filter mail inside the `with`; at its end messages under way are finished."""
+    domain = settings.mail_domain.lower()
+    reinjectors = [
+        Reinjector(path, "localhost", limits)
+        for path in (sockets.reinject_outgoing, sockets.reinject_incoming)
+    ]
+    limiter = RateLimiter(
+        settings.max_user_send_per_minute, settings.max_user_send_burst, time.monotonic
+    )
+    consent = Consent(sockets.policy, limits.command_seconds)
+    places = Places(LARGE_AT_ONCE)
+    peers: set[smtpserver.Connection] = set()
+
+    def connect(gate: smtpserver.Gate) -> smtpserver.Connection:
+        return smtpserver.Connection(
+            gate,
+            places,
+            peers,
+            hostname=domain,
+            max_size=settings.max_message_size + HEADROOM,
+            timeout=limits.content_seconds,
+        )
+
+    outgoing = OutgoingGate(limiter, reinjectors[0])
+    incoming = IncomingGate(domain.encode(), consent, reinjectors[1])
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            streams.listening(sockets.outgoing, partial(connect, outgoing))
+        )
+        await stack.enter_async_context(
+            streams.listening(sockets.incoming, partial(connect, incoming))
+        )
+        yield
+    await smtpserver.finish(peers, GRACE_SECONDS)
+    for reinjector in reinjectors:
+        reinjector.close()
+
+
+def main() -> None:
+    """Run filtermail."""
+    about = "Lets only encrypted mail pass, between Postfix and Postfix."
+    sys.exit(service.run("filtermail", about, serve))

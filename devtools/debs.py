@@ -47,18 +47,25 @@ def build(
     A package may be named by its source or as what the source makes. `url` is where the keyring
     package tells apt to look (see `repository_url`). Raises `Failure`.
     """
+    made = results(suites, packages, progress, url)
+    with roots.locked(DIST / ".lock"):
+        return [deb for task, folder in made for deb in _lay_out(folder, task)]
+
+
+def results(
+    suites: Iterable[str],
+    packages: Iterable[str],
+    progress: Progress,
+    url: str | None = None,
+) -> list[tuple[Job, Path]]:
+    """Build as `build` does, and return each job with the cache's directory of what it made."""
     wanted = list(suites) or list(roots.SUITES)
     for suite in wanted:
         if suite not in roots.SUITES:
             raise Failure(f"unknown suite {suite!r}", f"Known are {', '.join(roots.SUITES)}.")
     sources = chosen(packages)
-    with roots.locked(DIST / ".lock"):
-        return [
-            deb
-            for suite in wanted
-            for source in sources
-            for deb in _lay_out(built(_job(source, suite, url, progress), progress), source, suite)
-        ]
+    jobs = [_job(source, suite, url, progress) for suite in wanted for source in sources]
+    return [(task, built(task, progress)) for task in jobs]
 
 
 def repository_url(url: str | None = None) -> str:
@@ -143,13 +150,13 @@ def _prepare(tree: Path, task: Job, wheels: list[Path]) -> None:
         users.write(f"builder:x:{BUILDER}:{BUILDER}::/{PLACE}:/bin/sh\n")
 
 
-def _lay_out(made: Path, source: Source, suite: str) -> list[Path]:
+def _lay_out(made: Path, task: Job) -> list[Path]:
     """Make dist/SUITE hold what is in `made`, and nothing else of the same source."""
-    folder = DIST / suite
+    folder = DIST / task.suite
     folder.mkdir(parents=True, exist_ok=True)
     fresh = {path.name for path in made.iterdir()}
     for path in folder.iterdir():
-        if source.makes(path.name.split("_")[0]) and path.name not in fresh:
+        if task.source.makes(path.name.split("_")[0]) and path.name not in fresh:
             path.unlink()
     for name in fresh:
         target = folder / name

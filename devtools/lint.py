@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from devtools import archive_key, roots
-from devtools.debs import DIST, build
+from devtools.debs import results
 from devtools.inside import inside
 from devtools.progress import Progress
 from devtools.run import Argument, Failure
@@ -88,14 +88,17 @@ def _is_shell(path: Path) -> bool:
 
 def packages(progress: Progress) -> str:
     """Look at the packages of every suite with lintian, building them first where needed."""
-    build([], [], progress)
+    binds = {
+        folder: f"/mnt/{task.source.name}-{task.suite}"
+        for task, folder in results([], [], progress)
+    }
+    changes = [
+        f"{place}/{path.name}"
+        for folder, place in binds.items()
+        for path in folder.glob("*.changes")
+    ]
     with roots.overlay(archive_key.tools_root(progress), "lintian") as tree:
-        changes = [
-            f"/mnt/{path.relative_to(DIST)}"
-            for suite in roots.SUITES
-            for path in sorted((DIST / suite).glob("*.changes"))
-        ]
-        return found_by(_inside(tree, [*LINTIAN, *changes], {DIST: "/mnt"}))
+        return found_by(_inside(tree, [*LINTIAN, *changes], binds))
 
 
 def _inside(tree: Path, command: list[str], binds: dict[Path, str]) -> list[Argument]:

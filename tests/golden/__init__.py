@@ -1,18 +1,19 @@
 """The whole configuration of two relays, as files to be read and compared.
 
-`python3 -m tests.golden` writes them anew from the templates; a unit test fails when they differ,
-so a change of a template shows in the diff what it changes on a server.
+`PYTHONPATH=chatmail-relay-config python3 -m tests.golden` writes them anew from the templates; a
+unit test fails when they differ, so the diff of a template's change shows what it does to a server.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from chatmail_relay.host import Host
-from chatmail_relay.plan import Plan, make_plan
-from chatmail_relay.settings import Settings
+from chatmail_relay.plan import File, Plan, make_plan
+from chatmail_relay.settings import STATE_DIR, Settings
 
 HERE = Path(__file__).parent
-COMMAND = "python3 -m tests.golden"
+COMMAND = "PYTHONPATH=chatmail-relay-config python3 -m tests.golden"
+REPEATED = STATE_DIR / "settings"
 
 TRIXIE = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=2, ipv6=True)
 TRIXIE_WITHOUT_IPV6 = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False)
@@ -30,9 +31,13 @@ class Golden:
         """Its configuration as the templates make it now."""
         return make_plan(Settings.from_text(f"[params]\n{self.ini}"), self.host)
 
+    def files(self) -> list[File]:
+        """What is made of templates; the rest repeats settings for the daemons."""
+        return [file for file in self.plan().files if not file.path.is_relative_to(REPEATED)]
+
     def rendered(self) -> dict[str, bytes]:
-        """The files of the plan, by their path below the folder."""
-        return {str(file.path).lstrip("/"): file.content for file in self.plan().files}
+        """The bytes of the files, by their path below the folder."""
+        return {str(file.path).lstrip("/"): file.content for file in self.files()}
 
     def kept(self) -> dict[str, bytes]:
         """The files that are kept, by their path below the folder."""

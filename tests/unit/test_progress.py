@@ -1,0 +1,69 @@
+"""devtools.progress: plain lines with times where there is no terminal."""
+
+import io
+import os
+import pty
+
+import pytest
+
+from devtools.progress import Progress
+
+
+class Clock:
+    """A clock that a second passes on at each look."""
+
+    def __init__(self) -> None:
+        self.now = -1.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        self.now += 1
+        return self.now
+
+
+def test_plain_lines() -> None:
+    """Each stage has a line as it begins and one with its seconds as it ends."""
+    output = io.StringIO()
+    with (
+        Progress("work", 1, output=output, clock=Clock()) as progress,
+        progress.stage("outer"),
+    ):
+        progress.detail("not shown")
+        with progress.stage("inner"):
+            pass
+    assert output.getvalue().splitlines() == [
+        "[   2.0 s] outer …",
+        "[   4.0 s]   inner …",
+        "[   6.0 s]   inner: 2.0 s",
+        "[   8.0 s] outer: 6.0 s",
+        "[   9.0 s] work: done",
+    ]
+
+
+def test_failed_stage_is_not_called_done() -> None:
+    """A stage that fails has no line that looks like success."""
+    output = io.StringIO()
+    with (
+        pytest.raises(ValueError, match="broken"),
+        Progress("work", output=output) as progress,
+        progress.stage("step"),
+    ):
+        raise ValueError("broken")
+    assert "done" not in output.getvalue()
+    assert output.getvalue().count("step") == 1
+
+
+def test_bar_on_a_terminal() -> None:
+    """On a terminal there is a bar, and lines that stay are written above it."""
+    ours, theirs = pty.openpty()
+    with (
+        open(theirs, "w", encoding="utf-8") as terminal,  # noqa: PTH123
+        Progress("work", 1, output=terminal) as progress,
+        progress.stage("step [one]"),
+    ):
+        progress.detail("a line of output")
+        progress.note("kept [as it is]")
+    said = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "kept [as it is]" in said
+    assert "step [one]" in said

@@ -17,10 +17,12 @@ BUILDER = 1000
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
+# In a chroot "/" is no mount point, whose propagation could be changed; what may leak from there is
+# unmounted with the overlay it lies in.
 SETUP = """\
 set -eu
 tree=$1; shift
-mount --make-rprivate /
+mount --make-rprivate / 2>/dev/null || :
 mount -t proc proc "$tree/proc"
 mount --bind /dev "$tree/dev"
 mount -t tmpfs -o mode=1777 tmpfs "$tree/tmp"
@@ -53,7 +55,8 @@ def inside(
     bound = [str(word) for pair in (binds or {}).items() for word in pair]
     script = f"cd {shlex.quote(cwd)} && exec {shlex.join(str(word) for word in command)}"
     return [
-        *("unshare", "--net", "--mount", "--ipc", "--uts", "--pid", "--fork", "--kill-child"),
+        *("unshare", "--net", "--mount", "--propagation", "unchanged", "--ipc", "--uts", "--pid"),
+        *("--fork", "--kill-child"),
         *("sh", "-c", SETUP, "sh", str(tree), *bound, "--"),
         *("chroot", user, str(tree), "/usr/bin/env", "-i"),
         *(f"{name}={value}" for name, value in variables.items()),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -65,14 +66,15 @@ def cached(
 ) -> Path:
     """Return the directory made from `inputs`, calling `make(empty directory)` when there is none.
 
-    It lies at CACHE/`kind`-HASH/MADE-AT; nobody may change it. With `max_age_days`, an older one
-    is made again, and goes on being used when that fails.
+    It lies at CACHE/trees/`kind`-HASH/MADE-AT; nobody may change it. With `max_age_days`, an older
+    one is made again, and goes on being used when that fails.
     """
     digest = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
     shelf = cache_dir() / "trees" / f"{kind}-{digest}"
     with locked(shelf.parent / f".{shelf.name}.lock"):
         newest = max(_generations(shelf), default=None, key=lambda path: int(path.name))
         if newest is not None and (max_age_days is None or _age_days(newest) < max_age_days):
+            os.utime(shelf)  # Says when it was last of use; see `forget`.
             return newest
         try:
             made = _make(shelf, make)
@@ -84,6 +86,17 @@ def cached(
             if old != made and not _mounted_from(old):
                 remove_tree(old)
         return made
+
+
+def forget(kind: str, keep: int) -> None:
+    """Remove the directories of a kind, made from whatever, but for the `keep` last used."""
+    pattern = re.compile(rf"{re.escape(kind)}-[0-9a-f]{{16}}")
+    shelves = [path for path in (cache_dir() / "trees").iterdir() if pattern.fullmatch(path.name)]
+    shelves.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for shelf in shelves[keep:]:
+        with locked(shelf.parent / f".{shelf.name}.lock"):
+            if not _mounted_from(shelf):
+                remove_tree(shelf)
 
 
 def _generations(shelf: Path) -> list[Path]:
@@ -113,7 +126,7 @@ def _make(shelf: Path, make: Callable[[Path], None]) -> Path:
 
 
 def _mounted_from(tree: Path) -> bool:
-    """Tell whether some overlay stands on `tree`."""
+    """Tell whether some overlay stands on `tree`, or on something in it."""
     return str(tree) in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
 
 

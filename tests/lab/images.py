@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from devtools.progress import Progress
-from devtools.roots import cache_dir, cached, root
+from devtools.roots import cache_dir, cached, forget, root
 from devtools.run import Failure, run, stream
 from tests.lab import dnskey
 
@@ -25,6 +25,9 @@ RELAY = (
     "python3-debconf", "python3-iniconfig", "python3-jinja2", "python3-requests", "unbound",
 )  # fmt: skip
 """What the relay's packages take from Debian. One that is missing here is downloaded later on."""
+
+KEEP = 3
+"""How many images of a kind are kept: each change of the packages makes a new one of 1 GB."""
 
 
 def image(name: str, suite: str, progress: Progress) -> Path:
@@ -63,12 +66,16 @@ def _relay_deps(suite: str, progress: Progress) -> Path:
                     env={"DEBIAN_FRONTEND": "noninteractive"},
                 )
 
-    return cached(f"relay-deps-{suite}", [str(bare), *RELAY], make)
+    made = cached(f"relay-deps-{suite}", [str(bare), *RELAY], make)
+    forget(f"relay-deps-{suite}", KEEP)
+    return made
 
 
 def save(tree: Path, kind: str, inputs: list[str]) -> Path:
     """Keep a copy of a stopped machine's tree as an image made from `inputs`."""
-    return cached(kind, inputs, lambda to: _copy(tree, to))
+    made = cached(kind, inputs, lambda to: _copy(tree, to))
+    forget(kind, KEEP)
+    return made
 
 
 def saved(kind: str, inputs: list[str]) -> Path | None:

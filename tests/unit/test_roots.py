@@ -73,6 +73,17 @@ def test_old_one_serves_when_no_new_one_can_be_made() -> None:
     assert roots.cached("kind", ["a"], refuse, max_age_days=2) == old
 
 
+def test_only_the_last_used_are_kept() -> None:
+    """Directories of a kind that nobody has used lately go; those of other kinds stay."""
+    made = [roots.cached("kind", [str(number)], fill) for number in range(4)]
+    other = roots.cached("kind-two", ["a"], fill)
+    for seconds, tree in enumerate(made):
+        os.utime(tree.parent, (seconds, seconds))
+    roots.cached("kind", ["0"], refuse)
+    roots.forget("kind", 2)
+    assert [tree.exists() for tree in (*made, other)] == [True, False, False, True, True]
+
+
 def test_unknown_suite() -> None:
     """A suite we do not build for is named, with those we do."""
     with pytest.raises(Failure, match=r"'sid'\nKnown are bookworm, trixie"):

@@ -41,6 +41,7 @@ class Lab:
             remove_crashed()
             self._state = _free_state(name, exact=keep)
             sysctls.save(state.TOP / "sysctls")
+            sysctls.make_room()
             self._state.make(keep)
         self._attach()
         try:

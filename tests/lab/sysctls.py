@@ -30,6 +30,9 @@ MOVING = frozenset(
 )
 """What changes by itself, or does something when written."""
 
+ROOM = {"fs/inotify/max_user_instances": 4096, "fs/inotify/max_user_watches": 524288}
+"""What several machines need together, all their roots being one user to the kernel."""
+
 
 def _files(top: Path) -> Iterator[Path]:
     for folder in FOLDERS:
@@ -55,6 +58,14 @@ def save(file: Path, top: Path = TOP) -> None:
     """Write down all settings in `file`, unless it exists."""
     if not file.exists():
         file.write_text(json.dumps(read(top)), encoding="utf-8")
+
+
+def make_room(top: Path = TOP) -> None:
+    """Raise limits that are too low for several machines; after `save`."""
+    for name, least in ROOM.items():
+        path = top / name
+        if path.exists() and int(path.read_text(encoding="ascii")) < least:
+            path.write_text(f"{least}\n", encoding="ascii")
 
 
 def restore(file: Path, top: Path = TOP) -> list[str]:

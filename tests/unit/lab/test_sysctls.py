@@ -43,6 +43,15 @@ def test_first_values_count(tmp_path: Path) -> None:
     assert (top / "vm/swappiness").read_text() == "60\n"
 
 
+def test_room_for_machines(tmp_path: Path) -> None:
+    """Low limits are raised, and high ones left as they are."""
+    top = kernel(tmp_path)
+    (top / "fs/inotify/max_user_watches").write_text("9999999\n")
+    sysctls.make_room(top)
+    assert (top / "fs/inotify/max_user_instances").read_text() == "4096\n"
+    assert (top / "fs/inotify/max_user_watches").read_text() == "9999999\n"
+
+
 def test_nothing_saved(tmp_path: Path) -> None:
     """Without saved values nothing is written."""
     assert sysctls.restore(tmp_path / "saved", tmp_path) == []

@@ -52,11 +52,8 @@ def _question(key: str, item: About) -> str:
     default = default_text(key)
     lines = [f"Template: {PREFIX}/{key}"]
     if isinstance(item.kind, OneOf):
-        lines += [
-            "Type: select",
-            f"Choices-C: {', '.join(item.kind.choices)}",
-            f"__Choices: {', '.join(item.kind.labels)}",
-        ]
+        choices = ", ".join(item.kind.choices)
+        lines += ["Type: select", f"Choices-C: {choices}", f"__Choices: {choices}"]
     else:
         lines.append("Type: string")
     if default:

@@ -105,10 +105,9 @@ class YesNo:
 
 @dataclass(frozen=True)
 class OneOf(_Plain):
-    """One word of a list; the labels say to a person what each word means."""
+    """One word of a list."""
 
     choices: tuple[str, ...]
-    labels: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:

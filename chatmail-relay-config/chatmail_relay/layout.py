@@ -59,7 +59,7 @@ TEMPLATES = (
     Template("etc/dovecot/chatmail/auth.lua", reload=(DOVECOT,)),
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
-    Template("etc/systemd/journald@chatmail.conf"),
+    Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),
     drop_in(POSTFIX),
     drop_in(

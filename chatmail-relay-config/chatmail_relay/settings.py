@@ -106,13 +106,10 @@ class Settings:
     registration: Literal["open", "invite", "closed"] = field(
         default="open",
         metadata=describe(
-            OneOf(
-                ("open", "invite", "closed"),
-                labels=("everybody", "those who know the invite token", "nobody"),
-            ),
-            "Who can make a new account: everybody, those whose password contains the invite "
-            "token, or nobody. Existing accounts are not affected. When the token is asked for "
-            "and there is none yet, dpkg-reconfigure makes one.",
+            OneOf(("open", "invite", "closed")),
+            "Who can make a new account: open means everybody, invite those whose password "
+            "contains the invite token, closed nobody. Existing accounts are not affected. "
+            "When an invite token is needed and there is none, dpkg-reconfigure makes one.",
             question="Who can make a new account?",
             priority="medium",
         ),
@@ -363,10 +360,12 @@ def _check_together(settings: Settings, ini: IniFile) -> None:
             str(longest),
         )
     if settings.registration == "invite" and not settings.invite_token:
+        token = about("invite_token").kind.allowed.removesuffix(", or nothing")
         raise ini.refuse(
-            "invite_token",
-            "it is empty, but registration is invite",
-            about("invite_token").kind.allowed.removesuffix(", or nothing"),
+            "registration",
+            "'invite' needs an invite_token, and that is empty",
+            f"open, closed, or invite with an invite_token of {token}",
+            settings.registration,
         )
     if settings.admin_contact.lower() in settings.forwarded_addresses:
         raise ini.refuse(

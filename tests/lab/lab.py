@@ -22,7 +22,7 @@ from devtools.run import Failure, run
 from tests.lab import dns, groups, images, namespaces, network, state, sysctls
 from tests.lab.clients import NODE, Clients
 from tests.lab.dns import Dns
-from tests.lab.machine import Machine
+from tests.lab.machine import Machine, forget_runs
 from tests.lab.state import State
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -179,6 +179,7 @@ def remove(known: State) -> None:
     groups.kill(known.name)
     for name in namespaces.names(known.namespaces):
         namespaces.delete(name)
+    forget_runs(f"{known.name}-*")
     folder = known.machines_folder
     if folder.exists():
         close_overlay(folder)

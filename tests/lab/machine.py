@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from devtools.roots import open_overlay, unmount_below
+from devtools.roots import close_overlay, open_overlay, remove_tree, unmount_below
 from devtools.run import CommandFailed, Failure, run
 from tests.lab import groups, namespaces
 from tests.lab.network import ROUTER4
@@ -33,6 +33,8 @@ NSPAWN = {
     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
     "SYSTEMD_NSPAWN_LOCK": "0",
 }
+
+NSPAWN_RUNS = Path("/run/systemd/nspawn")
 
 DPKG = (
     "path-exclude=/usr/share/dns/root.key\npath-exclude=/usr/share/dns/root.ds\nforce-unsafe-io\n"
@@ -88,12 +90,13 @@ class Machine:
     def boot(self) -> None:
         """Start it and return once its systemd takes requests; `wait_running` waits for more."""
         command = [
-            "systemd-nspawn", "--quiet", f"--directory={self._root}", f"--machine={self.name}",
+            "systemd-nspawn", "--quiet", f"--directory={self._root}",
+            f"--machine={self._state.name}-{self.name}", f"--hostname={self.name}",
             "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
             f"--network-namespace-path={namespaces.path(self.namespace)}",
             "--console=read-only", "--link-journal=no", "--boot",
         ]  # fmt: skip
-        groups.kill(self._state.name, self.name)
+        self._gone()
         process = groups.start(self._state.name, self.name, command, self.console, NSPAWN)
         leader = _wait(lambda: _payload(process.pid), BOOT_SECONDS, lambda: process.poll() is None)
         if leader is None:
@@ -199,6 +202,7 @@ class Machine:
     def _gone(self) -> None:
         groups.kill(self._state.name, self.name)
         _wait(lambda: not self.is_up(), STOP_SECONDS)
+        forget_runs(f"{self._state.name}-{self.name}")
 
     def reboot(self) -> None:
         """Shut it down in good order, start it again and wait until it runs."""
@@ -215,8 +219,14 @@ class Machine:
     def remove(self) -> None:
         """Forget its files. `Lab` does the rest."""
         self.kill()
-        unmount_below(self._place)
-        run(["rm", "-rf", "--one-file-system", self._place])
+        close_overlay(self._place)
+
+
+def forget_runs(pattern: str) -> None:
+    """Remove what a killed systemd-nspawn leaves in /run, which a new one would stumble on."""
+    for path in NSPAWN_RUNS.glob(f"*/{pattern}"):
+        unmount_below(path)
+        remove_tree(path)
 
 
 def _payload(nspawn: int) -> int | None:

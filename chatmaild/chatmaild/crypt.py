@@ -2,6 +2,9 @@
 
 Python 3.13 has no `crypt` any more. crypt_r works on memory of its caller's, and ctypes releases
 the interpreter's lock around it, so threads hash on all cores. crypt(3), crypt(5).
+
+libcrypt takes at most 511 bytes, here and in Dovecot. The one password that is longer and allowed,
+of 512 bytes, is hashed as `{PBKDF2}$1$SALT$ROUNDS$HEX`, which Dovecot computes by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ SCHEME = "{SHA512-CRYPT}"
 _SALT_ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DATA_SIZE = 32768  # sizeof(struct crypt_data), fixed by libxcrypt's ABI
 _HASH_LENGTH = 86  # 512 bits in crypt's base 64
+_MAX_PHRASE = 511  # bytes; CRYPT_MAX_PASSPHRASE_SIZE counts the NUL
+_ROUNDS = 5000  # as many as SHA512-CRYPT's
 
 
 class _PerThread(threading.local):
@@ -34,11 +39,21 @@ def hash_password(password: bytes) -> str:
     """
     if b"\0" in password:
         raise ValueError("a password cannot hold a NUL byte")
+    if len(password) > _MAX_PHRASE:
+        return _pbkdf2(password)
     setting = f"$6${_salt()}$"
     hashed = _crypt_r(password, setting.encode())
     if not hashed.startswith(setting) or len(hashed) != len(setting) + _HASH_LENGTH:
         raise OSError("libcrypt could not hash a password")
     return SCHEME + hashed
+
+
+def _pbkdf2(password: bytes) -> str:
+    from hashlib import pbkdf2_hmac  # brings OpenSSL along, for next to nobody
+
+    salt = _salt()
+    digest = pbkdf2_hmac("sha1", password, salt.encode(), _ROUNDS)
+    return f"{{PBKDF2}}$1${salt}${_ROUNDS}${digest.hex()}"
 
 
 def _salt() -> str:

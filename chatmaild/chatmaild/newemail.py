@@ -194,9 +194,10 @@ class HttpConnection(asyncio.Protocol):
         headers += [("Allow", reply.allow)] if reply.allow else []
         headers += [("Connection", "close")] if end else []
         head = h11.Response(status_code=reply.status, headers=headers)
-        parts = [self._http.send(head), self._http.send(h11.Data(data=body))]
-        parts.append(self._http.send(h11.EndOfMessage()))
-        self._write(b"".join(part for part in parts if part))
+        events: list[h11.Event] = [head, h11.Data(data=body), h11.EndOfMessage()]
+        if self._request and self._request.method == b"HEAD":
+            del events[1]
+        self._write(b"".join(self._http.send(event) or b"" for event in events))
         if end:
             self._close()
 

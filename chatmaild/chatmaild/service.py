@@ -24,7 +24,7 @@ from chatmaild.errors import StartError
 from chatmaild.lean import asyncio
 
 EX_USAGE = 64
-EX_CONFIG = 78  # units do not restart on it: the same file fails the same way
+EX_CONFIG = 78
 
 Serve = Callable[[Settings], AbstractAsyncContextManager[None]]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

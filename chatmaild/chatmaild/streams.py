@@ -20,6 +20,9 @@ Handler = Callable[[bytes], bytes | Awaitable[bytes]]
 Cut = Callable[[bytearray], bytes | None]
 """Takes the first whole request out of the buffer; None when there is none yet."""
 
+BATCH = 16 * 1024
+"""Bytes of answers that are gathered before they are written."""
+
 log = logging.getLogger("streams")
 
 
@@ -49,6 +52,7 @@ class Peers:
         await asyncio.sleep(0)  # for the answers' callbacks
         for one in list(self._open):
             one.abort()
+        await asyncio.sleep(0)  # for their ends
 
 
 class Connection(asyncio.Protocol):
@@ -110,7 +114,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _advance(self) -> None:
-        answers: list[bytes] = []
+        answers = bytearray()
         while self._transport and not (self._pending or self._choked or self._ending):
             try:
                 request = self._cut(self._buffer)
@@ -119,16 +123,19 @@ class Connection(asyncio.Protocol):
                 answer = self._handle(request)
             except MalformedError as error:
                 log.warning("a connection was closed: %s", error)
-                self._transport.write(b"".join(answers))
+                self._transport.write(answers)
                 self._transport.close()
                 self._transport = None
                 return
             if isinstance(answer, bytes):
-                answers.append(answer)
+                answers += answer
             else:
                 self._wait_for(answer)
+            if len(answers) > BATCH:
+                self._transport.write(answers)
+                answers = bytearray()
         if answers and self._transport:
-            self._transport.write(b"".join(answers))
+            self._transport.write(answers)
 
     def _wait_for(self, answer: Awaitable[bytes]) -> None:
         self._pending = asyncio.ensure_future(answer)

@@ -31,7 +31,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["chatmail_relay", "chatmail_relay.*"]),
     package_data={
-        "chatmail_relay": ["py.typed", "templates/**/*", "www/**/*"],
+        "chatmail_relay": ["py.typed", "templates/**/*", "www/**/*", "www/.well-known/**/*"],
     },
     data_files=[
         ("share/bash-completion/completions", ["completion/chatmail-relay"]),

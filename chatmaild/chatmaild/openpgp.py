@@ -75,19 +75,19 @@ def _decodes_to_message(text: Buffer, start: int, end: int, checksum: bytes | No
 
 
 def _slices(text: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Whole lines of text[start:end], as many at a time as fit a slice."""
+    """Whole lines of text[start:end], without the last CRLF, as many as fit a slice."""
     while end - start > _SLICE:
-        until = text.rfind(b"\r\n", start, start + _SLICE) + 2
-        if until <= start:
+        until = text.rfind(b"\r\n", start, start + _SLICE)
+        if until < 0:
             raise Error("line too long")
         yield start, until
-        start = until
+        start = until + 2
     yield start, end
 
 
 def _unwrap(lines: bytes) -> bytes:
-    """The characters of lines that end in CRLF; raises Error when one is empty."""
-    split = lines.removesuffix(b"\r\n").split(b"\r\n")
+    """The characters of lines with CRLF between; raises Error when one is empty."""
+    split = lines.split(b"\r\n")
     if not all(split):
         raise Error("empty line")
     return b"".join(split)

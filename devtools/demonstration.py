@@ -12,6 +12,7 @@ from devtools.run import Failure
 from tests.clients.core import Core, CoreError, Person
 from tests.lab import Lab, Machine
 from tests.lab.installing import Repository, build, install
+from tests.lab.state import State
 
 LAB = "demo"
 DOMAIN = "_alpha.lab"
@@ -25,6 +26,10 @@ TALK = (
 
 def run(suite: str) -> None:
     """Show it all; the lab `demo` stays, also after a failure. Raises `Failure`."""
+    if State(LAB).alive():
+        raise Failure(
+            f"lab {LAB} is running already", f"Take it down: ./bootstrap lab down --name {LAB}"
+        )
     with Progress("demo", STAGES) as progress:
         with progress.stage("building the packages and their signed repository"):
             repository = build([suite], progress)

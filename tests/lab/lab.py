@@ -164,7 +164,9 @@ def _free_state(name: str, *, exact: bool) -> State:
         found = State(candidate)
         if not found.folder.exists():
             return found
-    raise Failure(f"lab {name} is running already", f"Take it down: invoke lab down {name}")
+    raise Failure(
+        f"lab {name} is running already", f"Take it down: ./bootstrap lab down --name {name}"
+    )
 
 
 def remove_crashed() -> None:

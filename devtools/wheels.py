@@ -96,9 +96,10 @@ def _download(lock: Path, python: str, store: Path) -> None:
         try:
             run(command)
         except CommandFailed as error:
+            last = (error.output.rstrip().splitlines() or [f"exit code {error.code}"])[-1]
             raise Failure(
-                f"the Python packages in {lock.name} cannot be fetched:\n{error}",
-                "Is the network up?",
+                f"the Python packages of {lock.name} cannot be fetched: pip says {last!r}",
+                "Is this machine connected, and does PIP_INDEX_URL, when set, name an index?",
             ) from None
         for path in Path(folder).iterdir():
             shutil.move(path, store / path.name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.run import Failure
+from devtools.run import CommandFailed, Failure
 from devtools.sources import PYTHONS, REPOSITORY
 from devtools.wheels import Pin, fetch, parse_lock, stored
 
@@ -75,6 +75,25 @@ def test_a_full_store_needs_no_network(tmp_path: Path) -> None:
     store.mkdir()
     (store / "h11-0.16.0-py3-none-any.whl").write_bytes(DATA)
     assert [path.name for path in fetch(lock, "3.13", store)] == ["h11-0.16.0-py3-none-any.whl"]
+
+
+def test_a_failed_download_is_one_line_and_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pip said last is what a person needs; nothing half-fetched stays."""
+
+    def fail(command: list[str]) -> None:
+        raise CommandFailed(command, 1, "WARNING: retrying\nERROR: no matching distribution\n")
+
+    monkeypatch.setattr("devtools.wheels.run", fail)
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"h11==0.16.0 --hash=sha256:{DIGEST}\n", encoding="utf-8")
+    with pytest.raises(
+        Failure, match=r"lock\.txt cannot be fetched: pip says 'ERROR: no match"
+    ) as e:
+        fetch(lock, "3.13", tmp_path / "store")
+    assert "retrying" not in str(e.value)
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_both_suites_have_the_same_versions() -> None:

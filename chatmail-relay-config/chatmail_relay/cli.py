@@ -23,14 +23,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     _complete(parser)
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _end)
+    sys.exit(_guarded(options))
+
+
+def _guarded(options: argparse.Namespace) -> int:
+    """Run the command; whatever happens, an operator gets words and no traceback."""
     try:
-        sys.exit(_apply(options))
+        return _apply(options)
     except OperatorError as error:
         _complain(error)
-        sys.exit(1)
     except KeyboardInterrupt:
-        sys.stderr.write("chatmail-relay: interrupted\n")
-        sys.exit(1)
+        _complain(OperatorError("interrupted; everything is as it was"))
+    except Exception as error:
+        if "CHATMAIL_RELAY_DEBUG" in os.environ:
+            raise
+        _complain(
+            OperatorError(
+                f"unexpected {type(error).__name__}: {error}",
+                "This is a bug. CHATMAIL_RELAY_DEBUG=1 in the environment shows where; "
+                "please report it with that.",
+            )
+        )
+    return 1
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -94,7 +108,7 @@ def _apply(options: argparse.Namespace) -> int:
         work = applier.decide(forced=_known(options.restart, plan.units))
         applier.check(work)
         if options.diff:
-            sys.stdout.write("".join(change.diff() for change in work.changes))
+            _say("".join(change.diff() for change in work.changes).rstrip())
         look_only = options.diff or options.check
         if not look_only:
             applier.carry_out(work)
@@ -119,8 +133,12 @@ def _require_root(is_system: bool) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    """Print LINE; a reader who has gone is no reason to stop half-way."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: OperatorError) -> None:

@@ -7,14 +7,16 @@ what debconf holds now is either what stands in the ini or what somebody answere
 Exit codes: 0 the ini is written, 1 an answer is wrong, 3 there is no domain yet.
 """
 
+import contextlib
 import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from chatmail_relay.debconf_templates import PREFIX, asked
-from chatmail_relay.errors import OperatorError
+from chatmail_relay.errors import OperatorError, SettingsError
 from chatmail_relay.ini import render_ini
 from chatmail_relay.settings import DEFAULT_PATH, SECTION, STATE_DIR, Settings
 from chatmail_relay.tree import Found, Tree
@@ -42,9 +44,20 @@ def new_ini(
     values.update(answers)
     if values.get("registration") == "invite" and not values.get("invite_token"):
         values["invite_token"] = make_token()
+    return render_ini(_understood(values), previous)
+
+
+def _understood(values: Mapping[str, str]) -> Settings:
     lines = [f"[{SECTION}]", *(f"{key} = {value}" for key, value in values.items())]
-    settings = Settings.from_text("\n".join(lines), "the answers given to debconf")
-    return render_ini(settings, previous)
+    try:
+        return Settings.from_text("\n".join(lines), "debconf")
+    except SettingsError as error:
+        _place, _, problem = error.problem.partition(": ")
+        raise SettingsError(
+            f"this answer cannot be used: {problem}",
+            file="debconf",
+            hint="Nothing was changed. Run `dpkg-reconfigure chatmail-relay` to answer again.",
+        ) from None
 
 
 def synced(settings: Settings) -> str:
@@ -52,19 +65,43 @@ def synced(settings: Settings) -> str:
     return "".join(f"{key} = {settings.format(key)}\n" for key in asked())
 
 
-def carry_over(get: Callable[[str], str], tree: Tree) -> int:
-    """Write the answers which GET knows by question into the ini; the exit code."""
-    answers = {key: get(f"{PREFIX}/{key}") for key in asked()}
+class Frontend(Protocol):
+    """What is used of debconf."""
+
+    def get(self, question: str) -> str: ...
+
+    def set(self, question: str, value: str) -> None: ...
+
+
+def carry_over(debconf: Frontend, tree: Tree) -> int:
+    """Write the answers which DEBCONF holds into the ini; the exit code.
+
+    Raises SettingsError when they cannot be used; debconf then holds what the ini says again.
+    """
+    answers = {key: debconf.get(f"{PREFIX}/{key}") for key in asked()}
     present = tree.look(DEFAULT_PATH.as_posix())
     previous = None if present.content is None else present.content.decode(errors="replace")
     if not answers["mail_domain"]:
         return NO_DOMAIN
-    text = new_ini(answers, previous)
+    try:
+        text = new_ini(answers, previous)
+    except SettingsError:
+        _take_back(debconf, previous)
+        raise
     settings = Settings.from_text(text, str(DEFAULT_PATH))
     if text != previous or present.mode != 0o600:
         _write(tree, PurePosixPath(DEFAULT_PATH), text)
     _write(tree, SYNCED, synced(settings))
     return 0
+
+
+def _take_back(debconf: Frontend, previous: str | None) -> None:
+    """Have DEBCONF forget a wrong answer, which would stop every later upgrade too."""
+    if previous is not None:
+        with contextlib.suppress(SettingsError):
+            settings = Settings.from_text(previous)
+            for key in asked():
+                debconf.set(f"{PREFIX}/{key}", settings.format(key))
 
 
 def _write(tree: Tree, path: PurePosixPath, text: str) -> None:
@@ -78,7 +115,7 @@ def main() -> None:
     with os.fdopen(3, "w", closefd=False) as replies:
         frontend = Debconf(read=sys.stdin, write=replies)
         try:
-            sys.exit(carry_over(frontend.get, Tree()))
+            sys.exit(carry_over(frontend, Tree()))
         except OperatorError as error:
             sys.stderr.write(f"chatmail-relay: {error}\n")
             sys.exit(1)

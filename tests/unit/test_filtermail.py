@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,7 +120,7 @@ class Site:
     sockets: filtermail.Sockets
     outgoing: Postfix
     incoming: Postfix
-    stop: Callable[[], Awaitable[None]]
+    stop: Callable[[], Coroutine[None, None, None]]
     open: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def connect(self, incoming: bool = False) -> Wire:

@@ -19,6 +19,9 @@ from devtools.run import Failure, environment, run
 FOLDER = "chatmail-lab"
 KILL_SECONDS = 10.0
 
+_ours: list[subprocess.Popen[bytes]] = []
+"""What this process started and has not seen the end of; they are waited for when they end."""
+
 
 def _systemd() -> bool:
     """Tell whether systemd manages this host's groups."""
@@ -53,7 +56,7 @@ def start(
         enter = "".join(f'echo $$ >"{file}" && ' for file in files)
         words = ["sh", "-c", f'{enter}exec "$@"', "sh", *command]
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words,
             cwd="/",
             env=environment(env),
@@ -62,6 +65,8 @@ def start(
             stderr=output,
             start_new_session=True,
         )
+    _ours[:] = [process, *(one for one in _ours if one.poll() is None)]
+    return process
 
 
 def _made(lab: str, name: str) -> Iterator[Path]:
@@ -94,6 +99,7 @@ def kill(lab: str, name: str | None = None) -> None:
         if group.is_dir():
             _kill_group(group)
             _remove_group(group)
+    _ours[:] = [one for one in _ours if one.poll() is None]
 
 
 def _members(group: Path) -> list[int]:

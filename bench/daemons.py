@@ -1,0 +1,62 @@
+"""One of the five daemons, all it has in one folder: `python -m bench.daemons NAME FOLDER`.
+
+It imports nothing before the daemon does, so that the memory measured is the daemon's own.
+"""
+
+import sys
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from chatmail_relay.settings import Settings
+
+from chatmaild import service
+
+NAMES = ("doveauth", "lastlogin", "metadata", "newemail", "filtermail")
+INI = """[params]
+mail_domain = _alpha.lab
+max_new_accounts_per_hour = 1000000
+create_max_load = 10000
+create_min_memory_mib = 0
+create_min_disk_mib = 0
+"""
+
+
+def main(name: str, folder: Path) -> int:
+    """Be that daemon until SIGTERM."""
+    ini = folder / f"{name}.ini"
+    ini.write_text(INI)
+
+    def serve(settings: Settings) -> AbstractAsyncContextManager[None]:
+        return placed(name, replace(settings, mailboxes_dir=PurePosixPath(folder, "mail")), folder)
+
+    return service.run(name, "", serve, ["--config", str(ini)])
+
+
+def placed(name: str, settings: Settings, folder: Path) -> AbstractAsyncContextManager[None]:
+    """The daemon, its sockets in the folder."""
+    if name == "doveauth":
+        from chatmaild import doveauth
+
+        names = ("auth", "seen", "policy", "recipients")
+        return doveauth.serve(settings, doveauth.Sockets(*(folder / each for each in names)))
+    if name == "lastlogin":
+        from chatmaild import lastlogin
+
+        return lastlogin.serve(settings, folder / "lastlogin", folder / "seen")
+    if name == "metadata":
+        from chatmaild import metadata
+
+        return metadata.serve(settings, metadata.Places(folder / "metadata", folder / "tokens"))
+    if name == "newemail":
+        from chatmaild import newemail
+
+        return newemail.serve(settings, folder / "newemail")
+    from chatmaild import filtermail
+
+    names = ("outgoing", "incoming", "reinject", "reinject", "policy")
+    return filtermail.serve(settings, filtermail.Sockets(*(folder / each for each in names)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

@@ -200,8 +200,9 @@ async def serve(
     """Answer on all sockets inside the `with`."""
     sockets = sockets or Sockets()
     Mailboxes(Path(settings.domain_dir)).prepare()
-    cores = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(cores, thread_name_prefix="hash") as executor:
+    # Two for each core: one hashes while another waits for the disk.
+    threads = 2 * len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(threads, thread_name_prefix="hash") as executor:
         accounts = Accounts(settings, executor, world)
         peers = Peers(MAX_CONNECTIONS)
         async with AsyncExitStack() as stack:

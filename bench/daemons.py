@@ -54,8 +54,8 @@ def placed(name: str, settings: Settings, folder: Path) -> AbstractAsyncContextM
         return newemail.serve(settings, folder / "newemail")
     from chatmaild import filtermail
 
-    names = ("outgoing", "incoming", "reinject", "reinject", "policy")
-    return filtermail.serve(settings, filtermail.Sockets(*(folder / each for each in names)))
+    paths = ("outgoing", "incoming", "reinject", "reinject", "policy")
+    return filtermail.serve(settings, filtermail.Sockets(*(folder / each for each in paths)))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ local function authenticate(request, password)
   local directory = directory_of(request.user)
   if not directory then return auth.PASSDB_RESULT_USER_UNKNOWN, "not an address of this relay" end
   if #password > PASSWORD_MAX then
-    return auth.PASSDB_RESULT_PASSWORD_MISMATCH, "the password is too long"
+    return auth.PASSDB_RESULT_PASSWORD_MISMATCH, "the password has more than " .. PASSWORD_MAX .. " bytes"
   end
   local hash, absent = stored_hash(directory)
   if hash then return verify(request, hash, password) end

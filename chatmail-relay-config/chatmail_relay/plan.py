@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import PACKAGE, renderer
-from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, STATE_DIR, Settings
+from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, SECTION, STATE_DIR, Settings
 from chatmail_relay.units import UNITS
 
 
@@ -61,7 +61,7 @@ def make_plan(settings: Settings, host: Host) -> Plan:
     return Plan(
         settings=settings,
         directories=_directories(settings),
-        files=(*files, *_web_page(settings, render), *_read_at_start(settings)),
+        files=(*files, *_web_page(settings, render), *_credentials(settings)),
         units=tuple(unit.name for unit in UNITS),
     )
 
@@ -91,10 +91,12 @@ def _web_page(settings: Settings, render: Callable[[str], bytes]) -> Iterator[Fi
         yield File(settings.www_dir / name.removesuffix(".j2"), render(f"www/{name}"))
 
 
-def _read_at_start(settings: Settings) -> Iterator[File]:
-    """For each daemon that reads the ini when it starts, what it reads: a change restarts it."""
+def _credentials(settings: Settings) -> Iterator[File]:
+    """For each daemon an ini with what it reads: a change restarts it, and others' secrets and an
+    admin's unfinished edits of chatmail.ini stay out of its reach."""
     for unit in UNITS:
         if unit.settings:
-            text = "".join(f"{key} = {settings.format(key)}\n" for key in unit.settings)
-            path = STATE_DIR / "settings" / unit.name.removesuffix(".service")
-            yield File(path, text.encode(), mode=0o600, restart=(unit.name,))
+            values = (f"{key} = {settings.format(key)}".rstrip() for key in unit.settings)
+            path = STATE_DIR / "settings" / f"{unit.name.removesuffix('.service')}.ini"
+            content = "\n".join([f"[{SECTION}]", *values, ""])
+            yield File(path, content.encode(), mode=0o600, restart=(unit.name,))

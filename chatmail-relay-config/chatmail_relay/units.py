@@ -34,10 +34,8 @@ class Unit:
     name: str
     probes: tuple[Probe, ...]
     ours: bool = False
-    program: str = ""
-    """The file whose upgrade by the distribution means a restart."""
     settings: tuple[str, ...] = ()
-    """The settings it reads from chatmail.ini itself, when it starts."""
+    """What it reads of chatmail.ini when it starts; it is given no more than that."""
 
 
 def _sockets(*paths: str) -> tuple[Probe, ...]:
@@ -45,7 +43,7 @@ def _sockets(*paths: str) -> tuple[Probe, ...]:
 
 
 UNITS = (
-    Unit(RESOLVER, (Probe("dns", "127.0.0.83:53"),), ours=True, program="/usr/sbin/unbound"),
+    Unit(RESOLVER, (Probe("dns", "127.0.0.83:53"),), ours=True),
     Unit(
         DOVEAUTH,
         _sockets(
@@ -72,7 +70,7 @@ UNITS = (
         METADATA,
         _sockets("/run/chatmail/metadata/dict.sock"),
         ours=True,
-        settings=("mail_domain", "max_smtp_recipients", "appversions_file"),
+        settings=("mail_domain", "admin_contact", "max_smtp_recipients", "appversions_file"),
     ),
     Unit(
         NEWEMAIL,
@@ -88,15 +86,11 @@ UNITS = (
         _sockets(f"{SPOOL}/filter/outgoing.sock", f"{SPOOL}/filter/incoming.sock"),
         ours=True,
         settings=(
-            *("mail_domain", "max_message_size", "max_smtp_recipients"),
+            *("mail_domain", "max_message_size"),
             *("max_user_send_per_minute", "max_user_send_burst"),
         ),
     ),
-    Unit(
-        DOVECOT,
-        (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993")),
-        program="/usr/sbin/dovecot",
-    ),
+    Unit(DOVECOT, (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993"))),
     Unit(
         POSTFIX,
         (
@@ -104,7 +98,6 @@ UNITS = (
             Probe("smtp", "127.0.0.1:587"),
             Probe("smtps", "127.0.0.1:465"),
         ),
-        program="/usr/lib/postfix/sbin/master",
     ),
     Unit(
         NGINX,
@@ -113,7 +106,6 @@ UNITS = (
             Probe("https", "127.0.0.1:443"),
             Probe("http", "127.0.0.1:80"),
         ),
-        program="/usr/sbin/nginx",
     ),
 )
 

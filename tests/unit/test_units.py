@@ -1,0 +1,108 @@
+"""The relay's units: sandboxed all alike, and given what their programs read."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chatmail_relay.settings import Settings, abouts
+from chatmail_relay.units import OURS, RESOLVER, UNITS, Unit
+
+REPOSITORY = Path(__file__).parents[2]
+CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
+MODULES = {"chatmail-metadata.service": "metadata"}
+"""Where a daemon's module is not called like its unit."""
+
+DERIVED = {
+    "domain_dir": {"mailboxes_dir", "mail_domain"},
+    "forwarded_addresses": {"admin_contact", "mail_domain"},
+    "reserved_names": set[str](),
+}
+"""What the properties of Settings are made of."""
+
+NOT_USED = {"newemail.service": {"create_max_load", "create_min_memory_mib", "create_min_disk_mib"}}
+"""What a daemon's modules read in a part of theirs which this daemon does not use."""
+
+daemons = pytest.mark.parametrize(
+    "unit", [unit for unit in UNITS if unit.settings], ids=lambda unit: unit.name
+)
+ours = pytest.mark.parametrize("name", OURS)
+
+
+def service(name: str) -> dict[str, str]:
+    """The [Service] section of a unit of ours, lines of one key joined by spaces."""
+    text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for line in text.partition("[Service]")[2].partition("[Install]")[0].splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found[key] = f"{found.get(key, '')} {value}".strip()
+    return found
+
+
+def closure(module: str, seen: set[str]) -> set[str]:
+    """The modules of chatmaild which MODULE imports, itself included."""
+    if module not in seen and (CHATMAILD / f"{module}.py").exists():
+        seen.add(module)
+        for node in ast.walk(ast.parse((CHATMAILD / f"{module}.py").read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("chatmaild."):
+                closure(str(node.module).removeprefix("chatmaild."), seen)
+    return seen
+
+
+def settings_read(module: str) -> Iterator[str]:
+    """The attributes of anything called settings that MODULE looks at."""
+    for node in ast.walk(ast.parse((CHATMAILD / f"{module}.py").read_bytes())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            holder = node.value.id if isinstance(node.value, ast.Name) else node.value.attr
+            if holder.strip("_") == "settings":
+                yield node.attr
+
+
+@daemons
+def test_unit_is_given_what_its_program_reads(unit: Unit) -> None:
+    """A setting that a daemon reads is in its credential, so that a change restarts it."""
+    name, given = unit.name, set(unit.settings)
+    module = MODULES.get(name, name.removesuffix(".service"))
+    read: set[str] = set()
+    for part in closure(module, set()):
+        for attribute in settings_read(part):
+            read |= DERIVED.get(attribute, {attribute})
+    assert (read & abouts().keys()) - NOT_USED.get(name, set()) <= given
+
+
+def test_properties_are_known() -> None:
+    """The table above speaks of properties that exist."""
+    assert all(isinstance(getattr(Settings, name), property) for name in DERIVED)
+
+
+@ours
+def test_sandbox(name: str) -> None:
+    """Never root, nothing to gain, nothing to write but what is named."""
+    unit = service(name)
+    assert unit["User"] not in ("", "root")
+    assert unit["NoNewPrivileges"] == "yes"
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["SystemCallFilter"].split()[0] == "@system-service"
+    assert "~@privileged" in unit["SystemCallFilter"]
+    assert unit["CapabilityBoundingSet"] == ("" if name != RESOLVER else "CAP_NET_BIND_SERVICE")
+    if name != RESOLVER:
+        assert unit["PrivateNetwork"] == "yes"
+        assert unit["RestrictAddressFamilies"] == "AF_UNIX"
+
+
+@ours
+def test_ready_and_restarted(name: str) -> None:
+    """Ordering is real, and a crash is not the end."""
+    unit = service(name)
+    assert unit["Type"] == "notify"
+    assert unit["Restart"] == "on-failure"
+    assert unit["LogNamespace"] == "chatmail"
+
+
+@daemons
+def test_credential_is_its_own(unit: Unit) -> None:
+    """Each daemon gets the file which apply writes for it."""
+    name = unit.name.removesuffix(".service")
+    credential = service(f"{name}.service")["LoadCredential"]
+    assert credential == f"chatmail.ini:/var/lib/chatmail-relay/settings/{name}.ini"

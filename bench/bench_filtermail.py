@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
+import uvloop
 from chatmail_relay.settings import Settings
 from chatmaild.envelope import Envelope
 from chatmaild.places import Places
@@ -37,7 +38,7 @@ def main() -> int:
     small = stuffed(messages.encrypted(SENDER, RECIPIENT, SMALL))
     medium = stuffed(messages.encrypted(SENDER, RECIPIENT, MEDIUM))
     big = stuffed(messages.encrypted(SENDER, RECIPIENT, BIG, crc=False))
-    with tempfile.TemporaryDirectory() as name, started("sink", Path(name)):
+    with tempfile.TemporaryDirectory() as name, started("sink", Path(name)) as place:
         folder = Path(name)
         with started("pass", folder) as base:
             base_small = cpu(base, folder, small, 2000)
@@ -46,7 +47,7 @@ def main() -> int:
             idle = memory(daemon, "Pss")
             cost_small = cpu(daemon, folder, small, 2000)
             cost_medium = cpu(daemon, folder, medium, 100)
-            late = sorted(send(folder, small) for _ in range(500))
+            late = [lateness([daemon.pid, place.pid], folder, small) for _ in range(500)]
             crowd(folder, big)
             peak = memory(daemon, "VmHWM")
     return show(
@@ -54,9 +55,9 @@ def main() -> int:
         Figure("  of a server with no rules", cost_small / base_small, "x"),
         Figure("1 MiB outgoing, CPU", cost_medium, "ms", 7),
         Figure("  of a server with no rules", cost_medium / base_medium, "x"),
-        Figure("3 kB one at a time, median", late[len(late) // 2], "ms"),
-        Figure("3 kB one at a time, 99 of 100", late[len(late) * 99 // 100], "ms", 5),
-        Figure("3 kB one at a time, latest", late[-1], "ms"),
+        Figure("3 kB one at a time, latest by the clock", max(wall for wall, _ in late), "ms"),
+        Figure("  not counting waits for a busy CPU", max(own for _, own in late), "ms", 5),
+        Figure("  median by the clock", sorted(late)[len(late) // 2][0], "ms"),
         Figure(f"{CROWD} x 20 MiB at once, peak memory", peak, "MiB", 256),
         Figure("idle, PSS", idle, "MiB", 20),
     )
@@ -89,6 +90,19 @@ def send(folder: Path, wire: bytes) -> float:
         sock.sendall(b"QUIT\r\n")
         replies.readline()
     return took
+
+
+def lateness(pids: list[int], folder: Path, wire: bytes) -> tuple[float, float]:
+    """Milliseconds to a message's 250, and the same less those in which others had the CPU."""
+    before = waited(pids)
+    took = send(folder, wire)
+    return took, took - (waited(pids) - before)
+
+
+def waited(pids: list[int]) -> float:
+    """Milliseconds for which processes, and this one, were ready to run and did not."""
+    paths = ["/proc/self/schedstat", *(f"/proc/{pid}/schedstat" for pid in pids)]
+    return sum(int(Path(path).read_text().split()[1]) for path in paths) / 1e6
 
 
 def cpu(daemon: subprocess.Popen[str], folder: Path, wire: bytes, count: int) -> float:
@@ -164,7 +178,8 @@ def play(role: str, folder: Path) -> int:
     else:
         serve = partial({"pass": pass_through, "sink": sink}[role], folder)
         (folder / "chatmail.ini").write_text("[params]\nmail_domain = _alpha.lab\n")
-    return service.run(role, "", serve, ["--config", str(folder / "chatmail.ini")])
+    arguments = ["--config", str(folder / "chatmail.ini")]
+    return service.run(role, "", serve, arguments, uvloop.new_event_loop)
 
 
 def sockets(folder: Path) -> filtermail.Sockets:

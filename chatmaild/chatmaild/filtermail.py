@@ -177,5 +177,7 @@ async def serve(
 
 def main() -> None:
     """Run filtermail."""
+    import uvloop  # after lean's asyncio, which is smaller
+
     about = "Lets only encrypted mail pass, between Postfix and Postfix."
-    sys.exit(service.run("filtermail", about, serve))
+    sys.exit(service.run("filtermail", about, serve, loop_factory=uvloop.new_event_loop))

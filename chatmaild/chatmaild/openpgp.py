@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from binascii import Error, a2b_base64, b2a_base64
 from collections.abc import Iterator
+from functools import cache
 
 Buffer = bytes | bytearray
 
@@ -24,7 +25,7 @@ _BEGIN = re.compile(
 )
 _END = b"\r\n-----END PGP MESSAGE-----"
 _BLANK = re.compile(rb"[ \t]*+(?:\r\n[ \t]*+)*+")
-_SLICE = 256 * 1024
+_SLICE = 176 * 1024  # of lines of 64 characters: 128 KiB of data, which suits _FOLDS
 
 
 def is_encrypted_message(
@@ -57,10 +58,12 @@ def _decodes_to_message(text: Buffer, start: int, end: int, checksum: bytes | No
     walker, register, carry = PacketWalker(), CRC_INIT, b""
     try:
         for at, until in _slices(text, start, end):
-            chars = carry + _unwrap(bytes(text[at:until]))
-            whole = len(chars) if until == end else len(chars) // 4 * 4
-            carry = chars[whole:]
-            data = _decode(chars[:whole], until == end)
+            lines, last = bytes(text[at:until]), until == end
+            data = None if carry else _decode_even(lines, last)
+            if data is None:
+                chars = carry + _unwrap(lines)
+                whole = len(chars) if last else len(chars) // 4 * 4
+                data, carry = _decode(chars[:whole], last), chars[whole:]
             if checksum is not None:
                 register = crc24(data, register)
             if not walker.feed(data):
@@ -85,6 +88,28 @@ def _slices(text: Buffer, start: int, end: int) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
+def _decode_even(lines: bytes, last: bool) -> bytes | None:
+    """As `_unwrap` and `_decode` in one, for lines of one length; None leaves it to those.
+
+    Nothing is copied: CRLF stands exactly between the lines, and binascii skips what is not base64,
+    so that whatever else it had skipped would make the data too short.
+    """
+    width = lines.find(b"\r")
+    if width < 4 or width % 4:
+        return None
+    breaks = lines[width :: width + 2]
+    if breaks.strip(b"\r") or lines[width + 1 :: width + 2] != b"\n" * len(breaks):
+        return None
+    count = len(lines) - 2 * len(breaks)
+    padding = (2 if lines.endswith(b"==") else 1) if lines.endswith(b"=") else 0
+    if count % 4 or lines.endswith(b"\n") or (padding and not last):
+        return None
+    data = a2b_base64(lines)
+    if len(data) != count // 4 * 3 - padding or not _is_canonical(data, lines):
+        return None
+    return data
+
+
 def _unwrap(lines: bytes) -> bytes:
     """The characters of lines with CRLF between; raises Error when one is empty."""
     split = lines.split(b"\r\n")
@@ -96,11 +121,15 @@ def _unwrap(lines: bytes) -> bytes:
 def _decode(chars: bytes, last: bool) -> bytes:
     """Strict base64: no other character, padding only at the very end, no bits left over."""
     data = a2b_base64(chars, strict_mode=True)
-    if len(data) % 3 and (
-        not last or b2a_base64(data[-(len(data) % 3) :], newline=False) != chars[-4:]
-    ):
+    if len(data) % 3 and not (last and _is_canonical(data, chars)):
         raise Error("padding")
     return data
+
+
+def _is_canonical(data: bytes, chars: bytes) -> bool:
+    """Whether the last group is as an encoder writes it, its unused bits zero."""
+    rest = len(data) % 3
+    return not rest or b2a_base64(data[-rest:], newline=False) == chars[-4:]
 
 
 class PacketWalker:
@@ -211,11 +240,17 @@ def crc24(data: bytes, register: int = CRC_INIT) -> int:
     for k, exponents in _FOLDS:
         while value.bit_length() > k + 24:
             high = value >> k
-            value ^= high << k
-            for exponent in exponents:
-                value ^= high << exponent
+            folded = high << exponents[0]
+            for exponent in exponents[1:]:
+                folded ^= high << exponent
+            value = value & _low_bits(k) ^ folded
     above = value >> 24
     return _crc24_bytes(above.to_bytes((above.bit_length() + 7) // 8, "big"), 0) ^ value & 0xFFFFFF
+
+
+@cache
+def _low_bits(k: int) -> int:
+    return (1 << k) - 1
 
 
 def _crc24_bytes(data: bytes, register: int) -> int:

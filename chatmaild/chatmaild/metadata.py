@@ -32,6 +32,9 @@ from chatmaild.tokens import TokenFiles, check_token
 TOKEN_KEY = "devicetoken"  # noqa: S105 - a key's name
 SERVER = "vendor/vendor.dovecot/pvt/server/"
 """Before the names of what is about the whole relay, not one mailbox."""
+EMPTY_KEYS = ("", "comment", SERVER + "comment")
+"""Known, without a value: Dovecot 2.3 asks for the first before it iterates, and clients that list
+a mailbox's entries for the comment of RFC 5464, where a failure would end their command."""
 MAX_CONNECTIONS = 20_000
 MAX_LINE_FILE = 32 * 1024
 """Bytes of an operator's file; a dict line has at most 64 KiB."""
@@ -79,16 +82,14 @@ class Metadata:
     def look_up(self, user: str, text: str) -> str | None:
         """A key's value. Raises RefusedError and LaterError."""
         key = Key.parse(text)
-        if key.name == "":  # Dovecot 2.3 asks so before it iterates
-            return None
-        if key.private:
-            if key.name != TOKEN_KEY:
-                raise RefusedError("no such key")
+        if key.private and key.name == TOKEN_KEY:
             return " ".join(self._tokens.tokens(self._user(user))) or None
-        if not key.name.startswith(SERVER):
+        if not key.private and key.name.startswith(SERVER):
+            constant = self._constants.get(key.name.removeprefix(SERVER))
+            return constant() if constant else None
+        if key.name not in EMPTY_KEYS:
             raise RefusedError("no such key")
-        constant = self._constants.get(key.name.removeprefix(SERVER))
-        return constant() if constant else None
+        return None
 
     def iterate(self, user: str, path: str) -> Iterable[tuple[str, str]]:
         """What there is below a mailbox's keys. Raises RefusedError and LaterError."""

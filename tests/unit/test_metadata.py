@@ -63,6 +63,13 @@ def test_iterate(places: Places) -> None:
     assert found == b"O" + SERVER + b"maxsmtprecipients\t1000\n\n"
 
 
+@pytest.mark.parametrize("scope", ["priv", "shared"])
+@pytest.mark.parametrize("name", ["comment", "vendor/vendor.dovecot/pvt/server/comment"])
+def test_comment(places: Places, scope: str, name: str) -> None:
+    """Comments are known to have no value, so that listing a mailbox's entries succeeds."""
+    assert dialogue(places, f"L{scope}/{GUID}/{name}\t{USER}".encode()) == b"N\n"
+
+
 def test_constants(places: Places, tmp_path: Path) -> None:
     """What apps may know of the relay, as it is set."""
     (tmp_path / "versions").write_text('{"android": "2.0"}\nmore\n')
@@ -128,7 +135,8 @@ def test_strange_users(places: Places, user: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [b"x", b"priv/", b"priv/g", b"other/g/x", b"priv/g/comment", b"shared/g/x", b"priv/../x"]
+    "key",
+    [b"x", b"priv/", b"priv/g", b"other/g/x", b"priv/g/devicetoken/x", b"shared/g/x", b"priv/../x"],
 )
 def test_unknown_keys(places: Places, key: bytes) -> None:
     """An unknown key fails, and the connection goes on."""

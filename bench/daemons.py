@@ -30,7 +30,16 @@ def main(name: str, folder: Path) -> int:
     def serve(settings: Settings) -> AbstractAsyncContextManager[None]:
         return placed(name, replace(settings, mailboxes_dir=PurePosixPath(folder, "mail")), folder)
 
-    return service.run(name, "", serve, ["--config", str(ini)])
+    return service.run(name, "", serve, ["--config", str(ini)], loop_factory(name))
+
+
+def loop_factory(name: str) -> service.LoopFactory | None:
+    """The loop the daemon has as a console script; None is asyncio's own."""
+    if name != "filtermail":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 def placed(name: str, settings: Settings, folder: Path) -> AbstractAsyncContextManager[None]:

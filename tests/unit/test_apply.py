@@ -1,0 +1,225 @@
+"""apply: writes what differs, tells whom it concerns, and puts everything back on failure."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+from chatmail_relay.apply import Applier
+from chatmail_relay.changes import APPLIED, ORIGINALS
+from chatmail_relay.errors import OperatorError
+from chatmail_relay.plan import make_plan
+from chatmail_relay.settings import Settings
+from chatmail_relay.tree import Found, Tree
+from chatmail_relay.units import DOVEAUTH, DOVECOT, FILTERMAIL, NEWEMAIL, OURS, POSTFIX, UNITS, Unit
+from chatmail_relay.withdraw import LEFT, withdraw
+from chatmail_relay.work import Work
+
+from tests.unit.fakes import HOST, FakeSystemd, SystemTree, install, settings
+
+MAIN = PurePosixPath("/etc/postfix/main.cf")
+
+
+class FakeProber:
+    """Units answer, but for the SILENT ones."""
+
+    def __init__(self) -> None:
+        self.silent: set[str] = set()
+        self.asked: list[str] = []
+
+    def ask(self, unit: Unit) -> None:
+        self.asked.append(unit.name)
+        if unit.name in self.silent:
+            raise OperatorError(f"{unit.name} does not answer", "See the journal.")
+
+
+class Relay:
+    """A machine with a Postfix of its own, on which a relay can be applied."""
+
+    def __init__(self, root: Path) -> None:
+        self.tree = SystemTree(root)
+        self.systemd = FakeSystemd(active={DOVECOT, POSTFIX}, enabled={DOVECOT, POSTFIX})
+        self.prober = FakeProber()
+        self.said: list[str] = []
+        self.tree.put(
+            MAIN, Found(b"theirs\n", mode=0o644, uid=root.stat().st_uid, gid=root.stat().st_gid)
+        )
+
+    def applier(self, wanted: Settings) -> Applier:
+        plan = make_plan(wanted, HOST)
+        return Applier(plan, self.tree, self.said.append, self.prober)  # type: ignore[arg-type]
+
+    def apply(self, *forced: str, **values: str) -> Work:
+        self.systemd.calls.clear()
+        self.prober.asked.clear()
+        applier = self.applier(settings(**values))
+        work = applier.decide(forced)
+        applier.check(work)
+        applier.carry_out(work)
+        return work
+
+    def contents(self) -> dict[str, bytes]:
+        root = self.tree.root
+        return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """A machine before the first apply."""
+    machine = Relay(tmp_path)
+    install(machine.systemd, monkeypatch)
+    return machine  # type: ignore[return-value]
+
+
+def test_first_apply_starts_everything(relay: Relay) -> None:
+    """All units run and are enabled, in order, and each was asked."""
+    relay.apply()
+    names = [unit.name for unit in UNITS]
+    assert relay.systemd.verbs("restart") == names
+    assert relay.systemd.enabled == relay.systemd.active == set(names)
+    assert relay.prober.asked == names
+    assert "daemon-reload" in relay.systemd.calls
+
+
+def test_second_apply_does_nothing(relay: Relay) -> None:
+    """Nothing is written, no unit is touched."""
+    relay.apply()
+    stamps = {path: path.stat().st_mtime_ns for path in relay.tree.root.rglob("*")}
+    work = relay.apply()
+    assert work.nothing
+    assert not relay.systemd.calls
+    assert not relay.prober.asked
+    assert {path: path.stat().st_mtime_ns for path in relay.tree.root.rglob("*")} == stamps
+
+
+CONCERNED = [
+    ({"max_user_send_burst": "11"}, [FILTERMAIL], []),
+    ({"max_mailbox_size_mib": "7"}, [], [DOVECOT]),
+    ({"registration": "closed"}, [DOVEAUTH, NEWEMAIL], []),
+    ({"create_max_load": "9"}, [DOVEAUTH], []),
+]
+
+
+@pytest.mark.parametrize(("values", "restarted", "reloaded"), CONCERNED)
+def test_exactly_the_units_concerned(
+    relay: Relay, values: dict[str, str], restarted: list[str], reloaded: list[str]
+) -> None:
+    """A setting disturbs those who read it and nobody else."""
+    relay.apply()
+    relay.apply(**values)
+    assert relay.systemd.verbs("restart") == restarted
+    assert relay.systemd.verbs("reload") == reloaded
+    assert relay.prober.asked == restarted + reloaded
+
+
+def test_mail_elsewhere_needs_a_drop_in_and_loses_it(relay: Relay) -> None:
+    """doveauth may write where the mail is, and only there."""
+    relay.apply()
+    relay.apply(mailboxes_dir="/srv/mail")
+    drop_in = relay.tree.real("/etc/systemd/system/doveauth.service.d/50-chatmail-relay.conf")
+    assert "/srv/mail" in drop_in.read_text()
+    assert relay.tree.real("/srv/mail/_alpha.lab").stat().st_mode & 0o777 == 0o700
+    relay.apply()
+    assert not drop_in.exists()
+    assert DOVEAUTH in relay.systemd.verbs("restart")
+
+
+def test_a_stopped_unit_is_started(relay: Relay) -> None:
+    """What should run runs after apply, even if no file changed."""
+    relay.apply()
+    relay.systemd.active.remove(NEWEMAIL)
+    relay.apply()
+    assert relay.systemd.verbs("restart") == [NEWEMAIL]
+
+
+def test_forced_restart(relay: Relay) -> None:
+    """An upgraded daemon is restarted although its configuration is the same."""
+    relay.apply()
+    relay.apply(POSTFIX)
+    assert relay.systemd.verbs("restart") == [POSTFIX]
+
+
+def test_original_is_kept_once(relay: Relay) -> None:
+    """The file from before, not our own one of the second time."""
+    relay.apply()
+    relay.tree.put(MAIN, Found(b"edited by hand\n"))
+    relay.apply()
+    assert relay.tree.look(ORIGINALS / "etc/postfix/main.cf").content == b"theirs\n"
+
+
+@pytest.mark.parametrize("trouble", ["does not start", "does not answer"])
+def test_failure_puts_everything_back(relay: Relay, trouble: str) -> None:
+    """The bytes from before, the units with them, and one error that says what failed."""
+    relay.apply()
+    before = relay.contents()
+    if trouble == "does not start":
+        relay.systemd.failing = {FILTERMAIL}
+    else:
+        relay.prober.silent = {FILTERMAIL}
+    with pytest.raises(OperatorError, match=r"filtermail\.service") as caught:
+        relay.apply(max_user_send_burst="11")
+    assert "Everything is as it was" in caught.value.hint
+    assert relay.contents() == before
+    assert relay.systemd.verbs("restart").count(FILTERMAIL) == 2
+    relay.systemd.failing = relay.prober.silent = set()
+    assert relay.apply().nothing
+
+
+def test_first_apply_that_fails_leaves_no_relay(relay: Relay) -> None:
+    """Ours are off again, and what ran before has its own configuration again."""
+    relay.prober.silent = {POSTFIX}
+    before = relay.contents()
+    with pytest.raises(OperatorError):
+        relay.apply()
+    assert relay.contents() == before
+    assert not relay.systemd.active & set(OURS)
+    assert relay.systemd.enabled == {DOVECOT, POSTFIX}
+    assert relay.systemd.verbs("restart")[-3:] == [DOVECOT, POSTFIX, "nginx.service"]
+
+
+def test_interrupt_puts_everything_back(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C half-way is a failure like another."""
+    relay.apply()
+    before = relay.contents()
+
+    def interrupted(unit: Unit) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(relay.prober, "ask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        relay.apply(max_user_send_burst="11")
+    assert relay.contents() == before
+
+
+def test_unwritable_place_is_named(relay: Relay) -> None:
+    """A folder where a file should be: nothing changes, and the message says where."""
+    relay.apply()
+    path = relay.tree.real("/etc/unbound/chatmail.conf")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OperatorError, match=r"unbound/chatmail\.conf"):
+        relay.apply()
+
+
+def test_withdraw_gives_everything_back(relay: Relay) -> None:
+    """After removal Postfix has its own file, and only keys and mail are left of ours."""
+    relay.apply()
+    withdraw(relay.tree)
+    assert relay.tree.look(MAIN).content == b"theirs\n"
+    state = {path for path in relay.contents() if path.startswith("var/lib/chatmail-relay/")}
+    kept = {"tls/cert.pem", "tls/key.pem", "before/left"}
+    assert state == {f"var/lib/chatmail-relay/{name}" for name in kept}
+    assert relay.tree.look(LEFT).exists
+    assert not relay.tree.real("/etc/postfix/chatmail").exists()
+    assert not relay.tree.look(APPLIED).exists
+
+
+def test_another_root_is_left_alone_but_for_files(tmp_path: Path) -> None:
+    """With --root no unit is asked or told anything."""
+    plan = make_plan(settings(), HOST)
+    applier = Applier(plan, Tree(tmp_path), lambda line: None)
+    work = applier.decide()
+    applier.check(work)
+    applier.carry_out(work)
+    assert (tmp_path / "etc/postfix/main.cf").exists()
+    assert not work.units
+    assert Applier(plan, Tree(tmp_path), lambda line: None).decide().nothing

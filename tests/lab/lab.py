@@ -37,6 +37,7 @@ class Lab:
         self, name: str = "lab", *, keep: bool = False, progress: Progress | None = None
     ) -> None:
         self._progress = progress or Progress("lab", output=sys.stderr)
+        _check_root()
         with locked(state.TOP / ".lock"):
             remove_crashed()
             self._state = _free_state(name, exact=keep)
@@ -155,6 +156,16 @@ class Lab:
     ) -> None:
         if not self._state.kept():
             self.end()
+
+
+def _check_root() -> None:
+    """Refuse a chroot that is a mere directory: mount namespaces need a mount at their root."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    if not any(line.split()[4] == "/" for line in mounts):
+        raise Failure(
+            "this is a chroot into a plain directory, where no machine can boot",
+            "Make it a mount before entering it: mount --bind DIRECTORY DIRECTORY",
+        )
 
 
 def _free_state(name: str, *, exact: bool) -> State:

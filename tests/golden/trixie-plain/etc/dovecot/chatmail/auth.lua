@@ -87,11 +87,20 @@ local function create(request, password, directory)
   return auth.PASSDB_RESULT_INTERNAL_FAILURE, reason or "doveauth does not answer"
 end
 
+-- Dovecot logs that a login failed, but not why; what doveauth refuses it logs itself.
+local function refuse(request, result, reason)
+  request:log_info("refused: " .. reason)
+  return result, reason
+end
+
 local function authenticate(request, password)
   local directory = directory_of(request.user)
-  if not directory then return auth.PASSDB_RESULT_USER_UNKNOWN, "not an address of this relay" end
+  if not directory then
+    return refuse(request, auth.PASSDB_RESULT_USER_UNKNOWN, "not an address of this relay")
+  end
   if #password > PASSWORD_MAX then
-    return auth.PASSDB_RESULT_PASSWORD_MISMATCH, "the password has more than " .. PASSWORD_MAX .. " bytes"
+    local reason = "the password has more than " .. PASSWORD_MAX .. " bytes"
+    return refuse(request, auth.PASSDB_RESULT_PASSWORD_MISMATCH, reason)
   end
   local hash, absent = stored_hash(directory)
   if hash then return verify(request, hash, password) end

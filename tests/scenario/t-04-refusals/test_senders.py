@@ -81,7 +81,7 @@ def test_sender_is_not_the_login(relay: Relay, receiver: User, other: User, enve
     with relay.submission(sender) as smtp:
         reply = smtp.envelope(forged, [receiver.address])
     assert reply.code == 553, reply
-    assert "Sender address rejected: not owned by user" in reply.text
+    assert "Sender address rejected" in reply.text
 
 
 def test_empty_sender(relay: Relay, receiver: User) -> None:

@@ -105,6 +105,13 @@ class Imap:
             self._wire.encrypt(self._name, encrypt)
         return answer
 
+    def refused(self, tag: str) -> bool:
+        """Whether a command begun before is not done: NO, BAD, or the server hangs up."""
+        try:
+            return not self.finish(tag).ok
+        except EOFError:
+            return True
+
     def begin_login(self, user: str | bytes, password: str | bytes) -> str:
         """Send a login, whatever bytes user and password are, without waiting for its answer."""
         secret = b"\0" + _bytes(user) + b"\0" + _bytes(password)

@@ -7,8 +7,9 @@ namespace while connecting.
 
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Protocol
 
 TIMEOUT = 30.0  # seconds for any one answer: the longest a relay under test may take
@@ -37,17 +38,22 @@ def encrypt(
     sock: socket.socket,
     name: str,
     *,
-    alpn: Sequence[str] = (),
+    alpn: tuple[str, ...] = (),
     highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> ssl.SSLSocket:
     """Speak TLS on a socket; a relay of the lab has a self-signed certificate."""
-    context = ssl.create_default_context()
+    return _tls(alpn, highest).wrap_socket(sock, server_hostname=name)
+
+
+@cache
+def _tls(alpn: tuple[str, ...], highest: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = highest
     if alpn:
         context.set_alpn_protocols(list(alpn))
-    return context.wrap_socket(sock, server_hostname=name)
+    return context
 
 
 class Lines:

@@ -119,11 +119,16 @@ class Smtp:
 
     def login(self, user: str | bytes, password: str | bytes) -> Reply:
         """Log in with AUTH PLAIN, whatever bytes user and password are."""
+        first = self.begin_login(user, password)
+        return self.reply() if first.code == 334 else first
+
+    def begin_login(self, user: str | bytes, password: str | bytes) -> Reply:
+        """Send a login without waiting for its answer; the answer to AUTH alone, 334 when good."""
         secret = b"\0" + _bytes(user) + b"\0" + _bytes(password)
         first = self.command("AUTH PLAIN")
-        if first.code != 334:
-            return first
-        return self.command(base64.b64encode(secret))
+        if first.code == 334:
+            self.send(base64.b64encode(secret) + b"\r\n")
+        return first
 
     def envelope(self, sender: str, recipients: Iterable[str]) -> Reply:
         """Say MAIL and each RCPT; the first refusal, else the last answer."""

@@ -84,5 +84,6 @@ def install(systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def settings(**values: str) -> Settings:
     """The settings of a relay called _alpha.lab and VALUES."""
-    lines = "".join(f"{key} = {value}\n" for key, value in values.items())
-    return Settings.from_text(f"[params]\nmail_domain = _alpha.lab\n{lines}")
+    given = {"mail_domain": "_alpha.lab", **values}
+    lines = "".join(f"{key} = {value}\n" for key, value in given.items())
+    return Settings.from_text(f"[params]\n{lines}")

@@ -5,12 +5,15 @@ It imports nothing before the daemon does, so that the memory measured is the da
 
 import sys
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from chatmail_relay.settings import Settings
+from chatmaild.lean import import_without_tls
 
 from chatmaild import service
+
+if TYPE_CHECKING:
+    from chatmail_relay.settings import Settings
 
 NAMES = ("doveauth", "lastlogin", "metadata", "newemail", "filtermail")
 INI = """[params]
@@ -26,8 +29,9 @@ def main(name: str, folder: Path) -> int:
     """Be that daemon until SIGTERM."""
     ini = folder / f"{name}.ini"
     ini.write_text(INI)
+    from dataclasses import replace
 
-    def serve(settings: Settings) -> AbstractAsyncContextManager[None]:
+    def serve(settings: "Settings") -> AbstractAsyncContextManager[None]:
         return placed(name, replace(settings, mailboxes_dir=PurePosixPath(folder, "mail")), folder)
 
     return service.run(name, "", serve, ["--config", str(ini)], loop_factory(name))
@@ -37,12 +41,11 @@ def loop_factory(name: str) -> service.LoopFactory | None:
     """The loop the daemon has as a console script; None is asyncio's own."""
     if name != "filtermail":
         return None
-    import uvloop
+    factory: service.LoopFactory = import_without_tls("uvloop").new_event_loop
+    return factory
 
-    return uvloop.new_event_loop
 
-
-def placed(name: str, settings: Settings, folder: Path) -> AbstractAsyncContextManager[None]:
+def placed(name: str, settings: "Settings", folder: Path) -> AbstractAsyncContextManager[None]:
     """The daemon, its sockets in the folder."""
     if name == "doveauth":
         from chatmaild import doveauth

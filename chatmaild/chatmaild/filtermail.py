@@ -22,7 +22,7 @@ from chatmaild import rules, service, smtpserver, streams
 from chatmaild.consent import Consent
 from chatmaild.envelope import Envelope
 from chatmaild.errors import LaterError
-from chatmaild.lean import asyncio
+from chatmaild.lean import asyncio, import_without_tls
 from chatmaild.openpgp import Buffer
 from chatmaild.places import LARGE_AT_ONCE, Places
 from chatmaild.ratelimit import RateLimiter
@@ -177,7 +177,7 @@ async def serve(
 
 def main() -> None:
     """Run filtermail."""
-    import uvloop  # after lean's asyncio, which is smaller
+    uvloop = import_without_tls("uvloop")
 
     about = "Lets only encrypted mail pass, between Postfix and Postfix."
     sys.exit(service.run("filtermail", about, serve, loop_factory=uvloop.new_event_loop))

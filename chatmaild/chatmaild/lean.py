@@ -6,6 +6,8 @@ A program that wants TLS from asyncio imports `ssl` first, and finds asyncio com
 """
 
 import sys
+from importlib import import_module
+from types import ModuleType
 
 if "asyncio" in sys.modules or "ssl" in sys.modules:
     import asyncio
@@ -15,4 +17,25 @@ else:
 
     del sys.modules["ssl"]
 
-__all__ = ["asyncio"]
+__all__ = ["asyncio", "import_without_tls"]
+
+
+class NoTls(ModuleType):
+    """In the place of `ssl` for a module that names its parts and here will not use them."""
+
+    def __getattr__(self, name: str) -> object:
+        """A number where `ssl` has one, else a class."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return 0 if name.isupper() else type(name, (Exception,), {})
+
+
+def import_without_tls(name: str) -> ModuleType:
+    """Import a module that cannot do without `ssl` when it is imported, such as uvloop."""
+    if "ssl" in sys.modules:
+        return import_module(name)
+    sys.modules["ssl"] = NoTls("ssl")
+    try:
+        return import_module(name)
+    finally:
+        del sys.modules["ssl"]

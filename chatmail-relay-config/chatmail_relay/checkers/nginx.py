@@ -10,7 +10,7 @@ from chatmail_relay.stage import Stage
 PREFIX = "/etc/nginx/"
 
 _FILE = re.compile(r"# configuration file (?P<path>\S+):")
-_LISTEN = re.compile(r"\s*listen\s+(?:\S*:)?(?P<port>443|8443)[\s;]")
+_LISTEN = re.compile(r"(?:[^#]*[\s{;])?listen\s+(?:\S*:)?(?P<port>443|8443)[\s;]")
 """The ports which the relay needs for itself; port 80 is shared by name."""
 
 

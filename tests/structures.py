@@ -106,7 +106,9 @@ BROKEN: dict[str, Build] = {
     "two armored messages": with_armor(lambda armored: armored + armored),
     "no armor": with_body(make.multipart_encrypted(b"psst\r\n")),
     "empty armor": with_data(b""),
-    "binary instead of armor": with_body(make.multipart_encrypted(GOOD)),
+    "binary instead of armor": with_body(
+        make.multipart_encrypted(GOOD.translate(None, b"\0\r\n"))
+    ),
     "armor of a signed message": with_armor(
         lambda armored: armored.replace(b"PGP MESSAGE", b"PGP SIGNED MESSAGE")
     ),

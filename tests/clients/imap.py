@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from types import TracebackType
 
-from tests.clients.net import TIMEOUT, Lines, Place, connect, encrypt
+from tests.clients.net import TIMEOUT, Place, closing_on_error, encrypt, opened
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,19 @@ class Imap:
         """Connect; tls at once as on 993, or later by starttls(); before is sent before TLS."""
         self._name = name
         self._tag = 0
-        sock = connect(place, host, port, source=source, timeout=timeout)
-        self._wire = Lines(sock)
-        if before:
-            self._wire.send(before)
-        if tls:
-            self._wire.encrypt(name, lambda sock, name: encrypt(sock, name, alpn=alpn))
-        self.greeting = self._wire.line().decode()
+        self._wire = opened(
+            place,
+            host,
+            port,
+            name,
+            tls=tls,
+            alpn=alpn,
+            before=before,
+            source=source,
+            timeout=timeout,
+        )
+        with closing_on_error(self):
+            self.greeting = self._wire.line().decode()
 
     def __enter__(self) -> "Imap":
         return self

@@ -7,8 +7,8 @@ namespace while connecting.
 
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Protocol
 
@@ -113,3 +113,42 @@ class Lines:
         if not data:
             raise EOFError(f"connection closed after {bytes(self._buffer)!r}")
         self._buffer += data
+
+
+class Closable(Protocol):
+    """What holds a connection."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+@contextmanager
+def closing_on_error(held: Closable) -> Iterator[None]:
+    """Hang up when what is inside fails."""
+    try:
+        yield
+    except BaseException:
+        held.close()
+        raise
+
+
+def opened(
+    place: Place,
+    host: str,
+    port: int,
+    name: str,
+    *,
+    tls: bool,
+    alpn: tuple[str, ...] = (),
+    before: bytes = b"",
+    source: str | None = None,
+    timeout: float = TIMEOUT,
+) -> Lines:
+    """Connect to the server called name; before is sent first, then TLS begins when wanted."""
+    wire = Lines(connect(place, host, port, source=source, timeout=timeout))
+    with closing_on_error(wire):
+        if before:
+            wire.send(before)
+        if tls:
+            wire.encrypt(name, lambda sock, name: encrypt(sock, name, alpn=alpn))
+    return wire

@@ -123,6 +123,17 @@ class Relay:
             assert time.monotonic() < deadline, f"no mail with {needle!r} in {patience} s"
             time.sleep(0.02)
 
+    def queue(self) -> list[str]:
+        """The messages Postfix still has, each as JSON."""
+        return self.machine.run("postqueue -j").stdout.splitlines()
+
+    def wait_for_empty_queue(self, patience: float = 60.0) -> None:
+        """Wait until Postfix has delivered all it took."""
+        deadline = time.monotonic() + patience
+        while waiting := self.queue():
+            assert time.monotonic() < deadline, f"not delivered in {patience} s: {waiting}"
+            time.sleep(0.1)
+
     def apply(self, *, check: bool = True) -> CompletedProcess[str]:
         """Run `chatmail-relay apply`."""
         return self.machine.run("chatmail-relay apply 2>&1", check=check)

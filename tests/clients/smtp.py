@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
-from tests.clients.net import TIMEOUT, Lines, Place, connect, encrypt
+from tests.clients.net import TIMEOUT, Place, closing_on_error, encrypt, opened
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,19 @@ class Smtp:
     ) -> None:
         """Connect; tls at once as on 465, or later by starttls(); before is sent before TLS."""
         self._name = name
-        sock = connect(place, host, port, source=source, timeout=timeout)
-        self._wire = Lines(sock)
-        if before:
-            self._wire.send(before)
-        if tls:
-            self._wire.encrypt(name, lambda sock, name: encrypt(sock, name, alpn=alpn))
-        self.greeting = self.reply()
+        self._wire = opened(
+            place,
+            host,
+            port,
+            name,
+            tls=tls,
+            alpn=alpn,
+            before=before,
+            source=source,
+            timeout=timeout,
+        )
+        with closing_on_error(self):
+            self.greeting = self.reply()
 
     def __enter__(self) -> "Smtp":
         return self
@@ -163,27 +169,21 @@ def stuffed(message: bytes) -> bytes:
 def submission(place: Place, host: str, domain: str, user: str, password: str) -> Smtp:
     """A connection to port 465, logged in; a test that cannot log in fails here."""
     smtp = Smtp(place, host, 465, name=domain, tls=True)
-    try:
+    with closing_on_error(smtp):
         smtp.hello()
         reply = smtp.login(user, password)
         assert reply.code == 235, f"{user} cannot log in: {reply}"
-    except BaseException:
-        smtp.close()
-        raise
     return smtp
 
 
 def peer(place: Place, host: str, domain: str) -> Smtp:
     """A connection to port 25 with TLS, as another mail server makes it."""
     smtp = Smtp(place, host, 25, name=domain)
-    try:
+    with closing_on_error(smtp):
         smtp.hello("peer.lab")
         reply = smtp.starttls()
         assert reply.code == 220, f"no STARTTLS: {reply}"
         smtp.hello("peer.lab")
-    except BaseException:
-        smtp.close()
-        raise
     return smtp
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.clients.net import TIMEOUT, Lines, Place, connect, encrypt
+from tests.clients.net import TIMEOUT, Lines, Place, opened
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,8 @@ def request(
     timeout: float = TIMEOUT,
 ) -> Response:
     """Make one request of the site called name, at the address host; before is sent before TLS."""
-    wire = Lines(connect(place, host, port, timeout=timeout))
+    wire = opened(place, host, port, name, tls=tls, alpn=alpn, before=before, timeout=timeout)
     try:
-        if before:
-            wire.send(before)
-        if tls:
-            wire.encrypt(name, lambda sock, name: encrypt(sock, name, alpn=alpn))
         head = f"{method} {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n"
         if body is not None:
             head += f"Content-Length: {len(body)}\r\n"

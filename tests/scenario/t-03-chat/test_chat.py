@@ -51,7 +51,7 @@ def test_securejoin(friends: tuple[Person, Person]) -> None:
     for person, other in ((alice, bob), (bob, alice)):
         contact = person.account.create_contact(other.account).get_snapshot()
         assert contact.address == other.address
-        assert contact.is_verified
+        assert contact.is_key_contact
         assert contact.e2ee_avail
 
 

@@ -3,6 +3,7 @@
 What attackers send to mail servers every day, on every port, each with the answer it must get.
 """
 
+import re
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from tests.clients.relay import Relay, User
 from tests.clients.smtp import Smtp, peer, stuffed
 
 FORGED_ADDRESS = "198.51.100.77"
+AS_A_CLIENT = rf"(\[|rip=|client: ){re.escape(FORGED_ADDRESS)}"
 PROXY_V1 = f"PROXY TCP4 {FORGED_ADDRESS} 203.0.113.1 1025 25\r\n".encode()
 PROXY_V2 = (
     b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"
@@ -229,13 +231,13 @@ def test_hostile_recipient(relay: Relay, name: str, quoted: bool) -> None:
     assert relay.addresses() == before
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=ascii)
 def test_recipient_with_a_line_end(relay: Relay, receiver: User, end: bytes) -> None:
-    """A line end in a name ends the command; what follows is no recipient."""
+    """A line end in a name ends the command; what is before and behind it is no recipient."""
     name = receiver.localpart.encode()
     with relay.peer() as smtp:
         smtp.command("MAIL FROM:<someone@peer.lab>")
-        smtp.send(b"RCPT TO:<" + name + end + b"@" + relay.domain.encode() + b">\r\n")
+        smtp.send(b"RCPT TO:<x" + end + name + b"@" + relay.domain.encode() + b">\r\n")
         assert smtp.reply().code >= 500
 
 
@@ -411,16 +413,16 @@ PUBLIC = {
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("port", PUBLIC)
 def test_forged_proxy_header(relay: Relay, port: str, version: str) -> None:
-    """No public port believes a PROXY header: it is an error, and the address is in no log."""
+    """No public port believes a PROXY header: nobody is logged as coming from there."""
     position = relay.log_position()
-    with suppress(EOFError, ssl.SSLError, ConnectionError, AssertionError, TimeoutError, OSError):
+    with suppress(EOFError, OSError, AssertionError):
         PUBLIC[port](relay, PROXY_V1 if version == "1" else PROXY_V2)
     with peer(relay.place, relay.host, relay.domain) as smtp:
         marker = f"marker-{port.replace(' ', '-')}-{version}"
         smtp.command(f"MAIL FROM:<someone@{marker}.lab>")
         smtp.command(f"RCPT TO:<nobody@{relay.domain}>")
     relay.wait_for_log(position, marker)
-    assert FORGED_ADDRESS not in relay.log_since(position)
+    assert not re.search(AS_A_CLIENT, relay.log_since(position))
 
 
 def test_443_knows_the_client(relay: Relay) -> None:
@@ -430,7 +432,7 @@ def test_443_knows_the_client(relay: Relay) -> None:
     with relay.imap(port=443, alpn=("imap",)) as connection:
         own = connection.local_address
         assert connection.login(user.address, user.password).ok
-    assert own in relay.wait_for_log(position, r"imap-login.*[Ll]ogin")
+    assert own in relay.wait_for_log(position, r"imap-login: Logged in")
     with Smtp(relay.place, relay.host, 443, name=relay.domain, tls=True, alpn=("smtp",)) as smtp:
         smtp.hello()
         smtp.login(user.address, user.password)

@@ -73,11 +73,11 @@ def test_own_from_in_other_words(relay: Relay, receiver: User) -> None:
             assert smtp.deliver(sender.address, [receiver.address], content).code == 250
 
 
-@pytest.mark.parametrize("envelope", ["{other}", "someone@other.lab", "{localpart}", "root"])
+@pytest.mark.parametrize("envelope", ["{other}", "someone@other.lab", "root", "{other}.lab"])
 def test_sender_is_not_the_login(relay: Relay, receiver: User, other: User, envelope: str) -> None:
     """An envelope sender that is not the login: 553."""
     sender = relay.signup()
-    forged = envelope.format(other=other.address, localpart=sender.localpart)
+    forged = envelope.format(other=other.address)
     with relay.submission(sender) as smtp:
         reply = smtp.envelope(forged, [receiver.address])
     assert reply.code == 553, reply

@@ -42,11 +42,15 @@ class Snapshot:
 
 
 def snapshot(relay: Relay) -> Snapshot:
-    """Every file's inode, times, owner and mode below the places apply writes to; every unit."""
-    shown = relay.machine.run(
-        f"find {' '.join(PLACES)} -printf '%p\\t%i %T@ %C@ %s %u:%g %m %l\\n' 2>/dev/null || :"
-    ).stdout
-    files = dict(line.split("\t", 1) for line in shown.splitlines())
+    """Everything below the places apply writes to, and every unit.
+
+    Of a file its inode, times, size, owner and mode; of a folder no times, since what is made in
+    it for a moment is no change.
+    """
+    folder = r"-type d -printf '%p\t%i %u:%g %m\n'"
+    file = r"-printf '%p\t%i %T@ %C@ %s %u:%g %m %l\n'"
+    find = f"find {' '.join(PLACES)} {folder} -o {file} 2>/dev/null || :"
+    files = dict(line.split("\t", 1) for line in relay.machine.run(find).stdout.splitlines())
     return Snapshot(files, {unit: relay.properties(unit, *UNIT_FACTS) for unit in UNITS})
 
 

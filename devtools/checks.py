@@ -29,7 +29,7 @@ def run(*, unit: bool = False, scenario: str = "") -> None:
         print(failure, flush=True)
         failed.append("lint")
     try:
-        _tests(["tests"])
+        _tests(["tests/unit", "tests/scenario"])
     except Failure:
         failed.append("tests")
     if failed:

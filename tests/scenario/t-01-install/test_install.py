@@ -184,8 +184,8 @@ def test_logs_are_apart_and_volatile(new: Relay) -> None:
     web.request(new.place, new.host, "GET", "/who-was-here", name=DOMAIN)
     shown = new.machine.run("journalctl -q --no-pager -o cat -t doveauth -t dovecot").stdout
     assert "characters" not in shown
-    new.machine.run("test -d /run/log/journal/*.chatmail")
-    new.machine.run("! ls -d /var/log/journal/*.chatmail")
+    assert new.machine.run("find /run/log/journal/*.chatmail -name '*.journal'").stdout
+    assert not new.machine.run("find /var/log/journal/*.chatmail -name '*.journal'").stdout
     new.machine.run("! grep -rs who-was-here /var/log /run/log")
 
 

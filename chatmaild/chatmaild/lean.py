@@ -6,6 +6,8 @@ A program that wants TLS from asyncio imports `ssl` first, and finds asyncio com
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -17,7 +19,7 @@ else:
 
     del sys.modules["ssl"]
 
-__all__ = ["asyncio", "import_without_tls"]
+__all__ = ["asyncio", "import_without_tls", "without_tls"]
 
 
 class NoTls(ModuleType):
@@ -30,12 +32,20 @@ class NoTls(ModuleType):
         return 0 if name.isupper() else type(name, (Exception,), {})
 
 
-def import_without_tls(name: str) -> ModuleType:
-    """Import a module that cannot do without `ssl` when it is imported, such as uvloop."""
+@contextmanager
+def without_tls() -> Iterator[None]:
+    """Inside the `with`, import modules that cannot do without `ssl` when they are imported."""
     if "ssl" in sys.modules:
-        return import_module(name)
+        yield
+        return
     sys.modules["ssl"] = NoTls("ssl")
     try:
-        return import_module(name)
+        yield
     finally:
         del sys.modules["ssl"]
+
+
+def import_without_tls(name: str) -> ModuleType:
+    """Import such a module, as uvloop is one, by its name."""
+    with without_tls():
+        return import_module(name)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+from chatmaild.lean import asyncio
+
 LARGE = 256 * 1024
 """Bytes of a message from which on it needs a place."""
 LARGE_AT_ONCE = 2
@@ -37,3 +39,37 @@ class Places:
             self._waiting.pop(next(iter(self._waiting)))()
         else:
             self._free += 1
+
+
+class Place:
+    """One connection's place, when it has one."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._granted: asyncio.Future[None] | None = None
+        self._is_taken = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the connection waits for its place."""
+        return self._granted is not None and not self._is_taken
+
+    async def take(self) -> None:
+        """Wait for a place, unless it has one."""
+        if self._is_taken:
+            return
+        self._is_taken = self._places.take(self, self._grant)
+        if not self._is_taken:
+            self._granted = asyncio.get_running_loop().create_future()
+            await self._granted
+
+    def leave(self) -> None:
+        """Make room for others, or stop waiting."""
+        if self._is_taken or self._granted:
+            self._places.leave(self, self._is_taken)
+        self._is_taken, self._granted = False, None
+
+    def _grant(self) -> None:
+        self._is_taken = True
+        if self._granted and not self._granted.done():
+            self._granted.set_result(None)

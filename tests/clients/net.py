@@ -42,6 +42,7 @@ def encrypt(
     highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> ssl.SSLSocket:
     """Speak TLS on a socket; a relay of the lab has a self-signed certificate."""
+    sock.getpeername()  # raises when the server hung up: ssl would leave the socket open then
     return _tls(alpn, highest).wrap_socket(sock, server_hostname=name)
 
 

@@ -53,14 +53,14 @@ RELAY = Source(
     (
         *("debian", "chatmaild", "chatmail-relay-config"),
         # The daemons take the settings alone from there.
-        *(f":!chatmail-relay-config/chatmail_relay/{path}" for path in ("templates", "www")),
+        ":!chatmail-relay-config/chatmail_relay/templates",
     ),
     "dpkg-buildpackage -us -uc && mv ../chatmail* ../out",
 )
 CONFIG = Source(
     "chatmail-relay-config",
     ("chatmail-relay-config",),
-    ("chatmail-relay-config", "packaging/chatmail-relay-config", "debian/copyright"),
+    ("chatmail-relay-config", "www", "packaging/chatmail-relay-config", "debian/copyright"),
     "packaging/chatmail-relay-config/build",
 )
 KEYRING = Source(

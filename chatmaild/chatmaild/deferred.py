@@ -7,6 +7,8 @@ times. Until something of such a module is asked for, a stand-in has its place. 
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -25,6 +27,36 @@ class Deferred(ModuleType):
         module = import_module(self.__name__)
         vars(self).update(vars(module))
         return getattr(module, name)
+
+
+class Functions(ModuleType):
+    """In the place of a module of which only functions are wanted."""
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        """A function that imports the module's of that name when it is called."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*arguments: object, **named: object) -> object:
+            return getattr(import_module(self.__name__), name)(*arguments, **named)
+
+        return call
+
+
+@contextmanager
+def functions_of(name: str) -> Iterator[None]:
+    """Inside the `with`, who imports functions from that module gets them, but not yet the module.
+
+    For a library that has more to it than is used here.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = Functions(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def defer() -> None:

@@ -15,12 +15,14 @@ from collections.abc import Iterable
 from typing import Protocol, cast
 
 from chatmaild import rules
+from chatmaild.deferred import functions_of
 from chatmaild.envelope import Envelope, parse_mail, parse_rcpt
 from chatmaild.errors import RefusedError
 from chatmaild.lean import asyncio, without_tls
 from chatmaild.places import LARGE, Place, Places
 
-with without_tls():
+# Neither TLS nor its own reading of addresses, of which Postfix's parameters want another.
+with without_tls(), functions_of("email._header_value_parser"):
     from aiosmtpd import smtp
 
 MAX_LINE = 4096

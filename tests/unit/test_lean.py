@@ -76,3 +76,15 @@ except ZeroDivisionError:
         "True .",
         "ZeroDivisionError: division by zero",
     ]
+
+
+def test_aiosmtpd_is_whole() -> None:
+    """What was left out of it when the server was imported still works when it is used."""
+    code = """
+import chatmaild.smtpserver, aiosmtpd.smtp
+print("email._header_value_parser" in sys.modules)
+server = object.__new__(aiosmtpd.smtp.SMTP)
+print(server._getaddr("<a@b.lab> SIZE=9"))
+print(type(sys.modules["email._header_value_parser"]).__name__)
+"""
+    assert fresh(code).splitlines() == ["False", "('a@b.lab', 'SIZE=9')", "module"]

@@ -15,9 +15,9 @@ from chatmaild.errors import RefusedError
 
 _PATH = re.compile(
     rb"(?:FROM|TO):[ \t]*+(?:"
-    rb'<((?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*+"|[^<>"\x00-\x20\x7f])*+)>'
+    rb'<((?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"|[^<>"\x00-\x20\x7f])*)>'
     rb'|([^<>"\x00-\x20\x7f]++))'
-    rb"((?:[ \t]++[!-~\x80-\xff]++)*+)[ \t]*+",
+    rb"((?:[ \t]++[!-~\x80-\xff]++)*)[ \t]*+",
     re.IGNORECASE,
 )
 _MAIL_PARAMETER = re.compile(

@@ -13,13 +13,14 @@ from binascii import Error, a2b_base64, a2b_qp
 MAX_LENGTH = 4096
 """Bytes of a whole header value, unfolded; nobody's name is longer."""
 
+# Groups repeat with `*`, not the possessive `*+`: Python 3.11.2 takes half of a last repetition.
 _ATEXT = rb"[0-9A-Za-z!#$%&'*+/=?^_`{|}~\x80-\xff-]"
-_LOCAL = _ATEXT + rb"++(?:\." + _ATEXT + rb"++)*+"
-_DOMAIN = rb"(?:[0-9A-Za-z_\x80-\xff-]++(?:\.[0-9A-Za-z_\x80-\xff-]++)*+|\[[0-9A-Za-z.:]++\])"
+_LOCAL = _ATEXT + rb"++(?:\." + _ATEXT + rb"++)*"
+_DOMAIN = rb"(?:[0-9A-Za-z_\x80-\xff-]++(?:\.[0-9A-Za-z_\x80-\xff-]++)*|\[[0-9A-Za-z.:]++\])"
 _ADDRESS = rb"(" + _LOCAL + rb"@" + _DOMAIN + rb")"
 _NAME = (
     rb'((?:[0-9A-Za-z!#$%&\'*+./=?^_`{|}~\x80-\xff-]++|[ \t]++|"(?:[^"\\\x00-\x1f\x7f]'
-    rb'|\\[^\x00-\x1f\x7f])*+")*+)'
+    rb'|\\[^\x00-\x1f\x7f])*")*)'
 )
 _BARE = re.compile(_ADDRESS)
 _ANGLED = re.compile(_NAME + rb"<" + _ADDRESS + rb">")

@@ -19,13 +19,14 @@ from chatmaild.openpgp import Buffer, is_encrypted_message
 MAX_HEADER = 256 * 1024
 """Bytes of all headers of a message or part together."""
 
-_FIELD = re.compile(rb"([!-9;-~]++):([^\r\n\0]*+(?:\r\n[ \t][^\r\n\0]*+)*+)\r\n")
+# Groups repeat with `*`, not the possessive `*+`: Python 3.11.2 takes half of a last repetition.
+_FIELD = re.compile(rb"([!-9;-~]++):([^\r\n\0]*+(?:\r\n[ \t][^\r\n\0]*+)*)\r\n")
 _BLANK_FOLD = re.compile(rb"\r\n[ \t]++(?=\r\n)")
 _TOKEN = rb"[!#-'*+\-.0-9A-Z^-~]++"
 _TYPE = re.compile(rb"[ \t]*+(" + _TOKEN + rb")/(" + _TOKEN + rb")[ \t]*+")
 _PARAMETER = re.compile(
     rb";[ \t]*+(" + _TOKEN + rb')=(?:([^\x00-\x20"(),/:;<=>?@\[\\\]\x7f]++)'
-    rb'|"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*+)")[ \t]*+'
+    rb'|"((?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*)")[ \t]*+'
 )
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?:\r\n|\Z)")

@@ -19,12 +19,12 @@ FIRST_PARTIAL_MIN = 512
 """Bytes; RFC 9580 4.2.1.4: the first piece of a packet in pieces has at least so many."""
 
 _BEGIN = re.compile(
-    rb"(?:[ \t]*+\r\n)*+-----BEGIN PGP MESSAGE-----[ \t]*+\r\n"
+    rb"-----BEGIN PGP MESSAGE-----[ \t]*+\r\n"
     rb"(?P<version>Version: [ -~]{0,80}\r\n)?"
     rb"[ \t]*+\r\n"
 )
 _END = b"\r\n-----END PGP MESSAGE-----"
-_BLANK = re.compile(rb"[ \t]*+(?:\r\n[ \t]*+)*+")
+_BLANK = re.compile(rb"[ \t\r\n]*+")
 _SLICE = 176 * 1024  # of lines of 64 characters: 128 KiB of data, which suits _FOLDS
 
 
@@ -36,14 +36,27 @@ def is_encrypted_message(
     `allow_version` lets the armor header `Version:` pass; other armor headers never do. When
     it is, all its lines end in CRLF. Large texts are looked at in slices rather than copied.
     """
-    begin = _BEGIN.match(text, start, stop)
+    first = _after_blank(text, start, stop)
+    if first > start and text[first - 1 : first] != b"\n":
+        return False
+    begin = _BEGIN.match(text, first, stop) if first >= 0 else None
     if not begin or (begin["version"] and not allow_version):
         return False
     end = text.rfind(_END, begin.end() - 2, stop)
-    if end < begin.end() or not _BLANK.fullmatch(text, end + len(_END), stop):
+    if end < begin.end() or _after_blank(text, end + len(_END), stop) != stop:
         return False
     data_end, checksum = _cut_checksum(text, begin.end(), end)
     return _decodes_to_message(text, begin.end(), data_end, checksum)
+
+
+def _after_blank(text: Buffer, start: int, stop: int) -> int:
+    """Where the blank in text[start:stop] ends; -1 when it has a CR or LF that is no CRLF."""
+    match = _BLANK.match(text, start, stop)
+    end = match.end() if match else start
+    pairs = text.count(b"\r\n", start, end)
+    if text.count(b"\r", start, end) != pairs or text.count(b"\n", start, end) != pairs:
+        return -1
+    return end
 
 
 def _cut_checksum(text: Buffer, start: int, end: int) -> tuple[int, bytes | None]:

@@ -187,3 +187,11 @@ def report(host: str, to: str, *, auto_submitted: str = "auto-replied") -> bytes
         f"--{BOUNDARY}--\r\n"
     )
     return content.encode()
+
+
+def changed(message: bytes, *pairs: tuple[str, str]) -> bytes:
+    """The message with the first of each pair, where it stands first, replaced by the second."""
+    for old, new in pairs:
+        assert old.encode() in message, old
+        message = message.replace(old.encode(), new.encode(), 1)
+    return message

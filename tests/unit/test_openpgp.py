@@ -215,7 +215,7 @@ PACKETS = st.lists(PIECES | st.binary(max_size=8), max_size=5).map(b"".join)
 
 
 @given(PACKETS, st.data())
-@settings(max_examples=400)
+@settings(max_examples=50)
 def test_walks_like_the_slow_reader(data: bytes, draw: st.DataObject) -> None:
     """However the bytes are cut into slices, the verdict is that of the slow reader."""
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=6)))
@@ -226,7 +226,7 @@ def test_walks_like_the_slow_reader(data: bytes, draw: st.DataObject) -> None:
 
 
 @given(PACKETS, st.integers(0, 4000), st.binary(max_size=3), st.booleans())
-@settings(max_examples=300)
+@settings(max_examples=50)
 def test_never_accepts_what_the_slow_reader_does_not(
     data: bytes, at: int, change: bytes, crc: bool
 ) -> None:

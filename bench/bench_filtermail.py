@@ -152,8 +152,7 @@ def memory(process: subprocess.Popen[str], key: str) -> float:
 def started(role: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process in a role, ready, inside the `with`."""
     command = [sys.executable, "-m", "bench.bench_filtermail", role, str(folder)]
-    read_end, write_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with read_end, write_end, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         ready.bind(str(folder / f"{role}.notify"))
         ready.settimeout(20)
         environment = os.environ | {"NOTIFY_SOCKET": str(folder / f"{role}.notify")}

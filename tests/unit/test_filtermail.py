@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
+import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from chatmaild.places import LARGE
+from chatmaild.envelope import Envelope
+from chatmaild.places import LARGE, Places
 from chatmaild.reinject import Limits
+from chatmaild.smtpserver import Gate
 from chatmaild.socketmap import cut_netstring, netstring
 
-from chatmaild import filtermail, rules
+from chatmaild import filtermail, rules, smtpserver
 from tests import messages as m
 from tests.clients.smtp import stuffed
 from tests.unit.daemons import USER, settings
@@ -506,3 +510,98 @@ def test_stopping_finishes_messages_under_way(run: Run) -> None:
             await site.connect()
 
     run(test)
+
+
+def test_no_address_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever happens to a message, and however much is logged, nobody is named."""
+    caplog.set_level(logging.DEBUG)
+
+    async def test(site: Site) -> None:
+        wire = await site.connect()
+        assert await wire.say(b"XFORWARD NAME=client.lab ADDR=192.0.2.1") == b"250 2.0.0 Ok"
+        assert await wire.deliver(GOOD) == b"250 2.0.0 queued"
+        assert await wire.deliver(m.cleartext(USER, PEER)) == rules.ENCRYPTION_NEEDED
+        site.outgoing.hang_up_at = b"."
+        assert await wire.deliver(GOOD) == rules.REINJECTION_FAILED
+        await wire.say(f"MAIL FROM:<{USER}> UNKNOWN={PEER}".encode())
+        await wire.say(f"VRFY {USER}".encode())
+
+    run(test)
+    assert "outgoing: refused, 523" in caplog.text
+    assert not [word for word in (USER, PEER, "192.0.2.1", "client.lab") if word in caplog.text]
+
+
+class Judge(Gate):
+    """Takes everything, once it may."""
+
+    def __init__(self) -> None:
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+        self.was_cancelled = False
+
+    def refuse_early(self, envelope: Envelope) -> None:
+        return None
+
+    async def deliver(self, envelope: Envelope, wire: bytearray, stuffed: bool) -> bytes:
+        self.asked.set()
+        try:
+            await self.answer.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+        return b"250 taken"
+
+
+def connected(
+    timeout: float, test: Callable[[Wire, Judge, set[smtpserver.Connection]], Awaitable[None]]
+) -> None:
+    """Run a test against one connection of the server."""
+
+    async def all_of_it() -> None:
+        judge, peers = Judge(), set[smtpserver.Connection]()
+        ours, theirs = socket.socketpair()
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: smtpserver.Connection(
+                judge, Places(1), peers, hostname="x.lab", max_size=1000, timeout=timeout
+            ),
+            ours,
+        )
+        wire = Wire(*await asyncio.open_unix_connection(sock=theirs))
+        assert (await wire.reply()).startswith(b"220 x.lab")
+        async with asyncio.timeout(10):
+            await test(wire, judge, peers)
+        wire.writer.close()
+        await smtpserver.finish(peers, 1)
+
+    asyncio.run(all_of_it())
+
+
+def test_silence_ends_the_connection() -> None:
+    """Postfix is waited for only so long, and told; but never while it waits for us."""
+
+    async def test(wire: Wire, judge: Judge, peers: set[smtpserver.Connection]) -> None:
+        wire.writer.write(transaction(b"a"))
+        assert [(await wire.reply())[:3] for _ in range(3)] == [b"250", b"250", b"354"]
+        await judge.asked.wait()
+        (connection,) = peers
+        connection._timeout_cb()
+        judge.answer.set()
+        assert await wire.reply() == b"250 taken"
+        assert await wire.reader.read() == b"421 4.4.2 Timeout\r\n"
+
+    connected(0.05, test)
+
+
+def test_a_client_that_leaves_takes_its_message_along() -> None:
+    """Without anybody to reply to, nothing is passed on: it would come twice."""
+
+    async def test(wire: Wire, judge: Judge, peers: set[smtpserver.Connection]) -> None:
+        wire.writer.write(transaction(b"a"))
+        await judge.asked.wait()
+        wire.writer.close()
+        await wire.writer.wait_closed()
+        while peers:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert judge.was_cancelled
+
+    connected(5, test)

@@ -163,3 +163,34 @@ def test_no_mail_without_login(relay: Relay, receiver: User, port: int) -> None:
             reply = smtp.envelope(sender, [receiver.address])
             assert reply.code in (530, 553, 554), reply
             smtp.command("RSET")
+
+
+@pytest.mark.parametrize("envelope", ["someone@peer.lab", "{other}", ""])
+def test_our_names_from_outside(relay: Relay, receiver: User, other: User, envelope: str) -> None:
+    """Another server cannot send as one of our users, whatever its envelope says."""
+    count = len(relay.mails(receiver))
+    content = make.encrypted(other.address, receiver.address)
+    with relay.peer() as smtp:
+        reply = smtp.deliver(envelope.format(other=other.address), [receiver.address], content)
+    assert 500 <= reply.code < 600, reply
+    assert len(relay.mails(receiver)) == count
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "From: \r\n",
+        "From: <a@peer.lab>, <b@peer.lab>\r\n",
+        "From: a@peer.lab\r\nFrom: b@c.lab\r\n",
+    ],
+)
+def test_no_clear_sender_from_outside(relay: Relay, receiver: User, wrong: str) -> None:
+    """Mail from outside needs one From: with one address, too."""
+    sender = "someone@peer.lab"
+    content = make.encrypted(sender, receiver.address)
+    content = content.replace(f"From: <{sender}>\r\n".encode(), wrong.encode(), 1)
+    with relay.peer() as smtp:
+        reply = smtp.deliver(sender, [receiver.address], content)
+    assert reply.code == 500, reply
+    assert reply.text.startswith("Invalid FROM"), reply

@@ -90,6 +90,8 @@ def plug_in(prefix: str, node: str, port: int, address: Address) -> str:
     namespaces.add(name)
     _ip(bridge, "link", "add", f"port{port}", "type", "veth", "peer", "eth0", "netns", name)
     _ip(bridge, "link", "set", f"port{port}", "master", "bridge", "up")
+    # The next machine with this address has this one's, too: nobody's ARP cache is in its way.
+    _ip(name, "link", "set", "eth0", "address", f"02:83:00:00:{port >> 8:02x}:{port & 255:02x}")
     _add_address(name, "eth0", address)
     _ip(name, "link", "set", "eth0", "up")
     _ip(name, "route", "add", "default", "via", ROUTER4)

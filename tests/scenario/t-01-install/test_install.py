@@ -59,7 +59,9 @@ def installed(lab: Lab, repository: Repository) -> Iterator[Installed]:
     try:
         machine.wait_running()
         said = install(lab, machine, repository, DOMAIN)
-        yield Installed(Relay(machine, lab.clients, DOMAIN), said)
+        relay = Relay(machine, lab.clients, DOMAIN)
+        relay.ignore_load()
+        yield Installed(relay, said)
     finally:
         lab.remove(machine)
 

@@ -5,8 +5,10 @@ nothing on the disk.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -94,13 +96,22 @@ def test_what_is_on_the_disk(relay: Relay) -> None:
     assert [entry.name for entry in folder.glob("password*")] == ["password"]
 
 
+def not_seen_lately(relay: Relay) -> tuple[User, Path]:
+    """A user who was last seen on 11 January 1970, and the file that says so."""
+    position = relay.log_position()
+    user = relay.signup()
+    relay.wait_for_log(position, rf"imap\({re.escape(user.address)}\).*Disconnected")
+    # It finishes what it was told of the first login, and forgets that it told of it today.
+    relay.machine.run("systemctl restart lastlogin.service")
+    password = relay.folder(user) / "password"
+    os.utime(password, (0, 10 * DAY))
+    return user, password
+
+
 @pytest.mark.parametrize("way", [imap_993, smtp_465], ids=lambda way: way.__name__)
 def test_last_login_is_kept_as_a_day(relay: Relay, way: Way) -> None:
     """A login by IMAP or submission moves the day of the last login to today's midnight."""
-    user = relay.signup()
-    password = relay.folder(user) / "password"
-    os.utime(password, (0, 10 * DAY))
-    relay.machine.run("systemctl restart lastlogin.service")  # it tells of each user once a day
+    user, password = not_seen_lately(relay)
     today = time.time() // DAY * DAY
     assert way(relay, user)
     deadline = time.monotonic() + 5
@@ -111,9 +122,7 @@ def test_last_login_is_kept_as_a_day(relay: Relay, way: Way) -> None:
 
 def test_a_failed_login_is_no_login(relay: Relay) -> None:
     """A wrong password does not keep an account alive."""
-    user = relay.signup()
-    password = relay.folder(user) / "password"
-    os.utime(password, (0, 10 * DAY))
+    user, password = not_seen_lately(relay)
     assert not imap_993(relay, User(user.address, "wrong" + user.password))
     assert not smtp_465(relay, User(user.address, "wrong" + user.password))
     assert password.stat().st_mtime == 10 * DAY

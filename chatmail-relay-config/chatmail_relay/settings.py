@@ -23,6 +23,7 @@ from chatmail_relay.kinds import (
     MailAddress,
     OneOf,
     Token,
+    WebAddress,
     Whole,
     YesNo,
 )
@@ -222,6 +223,14 @@ class Settings:
             Addresses(),
             "DNS servers which the relay's own resolver asks. When empty it asks the root "
             "servers itself.",
+        ),
+    )
+    notification_url: str = field(
+        default="https://notifications.delta.chat/notify",
+        metadata=describe(
+            WebAddress(),
+            "Where the relay says that a device has new mail, so that the maker of its system "
+            "wakes it up. Only the device's token is sent. When empty no device is notified.",
         ),
     )
     appversions_file: PurePosixPath | None = field(

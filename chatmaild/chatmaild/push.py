@@ -8,7 +8,6 @@ keeps it through a crash, `pushclient` speaks to the server.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -259,6 +258,8 @@ class Pushes:
 
 def device_of(token: str) -> str:
     """What stands for a token: short, and of no use to whoever reads it."""
+    import hashlib  # here, since it takes a MiB from a daemon that has nothing to notify
+
     return hashlib.blake2b(token.encode(), digest_size=8).hexdigest()
 
 

@@ -31,6 +31,7 @@ from chatmail_relay.kinds import (
 DEFAULT_PATH = Path("/etc/chatmail-relay/chatmail.ini")
 SECTION = "params"
 STATE_DIR = PurePosixPath("/var/lib/chatmail-relay")
+CERTIFICATE = STATE_DIR / "tls" / "cert.pem"
 PASSWORD_MAX_LENGTH = 512
 """Bytes; longer ones are refused before they are hashed."""
 
@@ -269,7 +270,7 @@ class Settings:
 
     @property
     def certificate(self) -> PurePosixPath:
-        return STATE_DIR / "tls" / "cert.pem"
+        return CERTIFICATE
 
     @property
     def private_key(self) -> PurePosixPath:

@@ -32,3 +32,5 @@ def complete() -> None:
         for module in (base_events, selector_events):
             module.ssl = ssl
         reload(sslproto)
+        # Bytes which each connection has for reading; the 256 kB it takes by itself are for bulk.
+        sslproto.SSLProtocol.max_size = 16 * 1024

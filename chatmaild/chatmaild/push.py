@@ -30,8 +30,8 @@ CONNECTIONS = 160
 """To the server at once: over 2,000 notifications a second when it is 50 ms away."""
 GRACE = 2.0
 """Seconds that attempts under way have when the daemon ends; they are repeated after its start."""
-REPORT = 60.0
-"""Seconds between reports while something goes wrong."""
+REPORT_FIRST, REPORT = 3.0, 60.0
+"""Seconds until the first report when something goes wrong, and between reports."""
 
 log = logging.getLogger("push")
 
@@ -81,6 +81,7 @@ class Pushes:
         self._timer: asyncio.TimerHandle | None = None
         self._report_timer: asyncio.TimerHandle | None = None
         self._reported = Counts()
+        self._next_report = 0.0
         self._problem = ""
         self._ending = False
 
@@ -215,11 +216,13 @@ class Pushes:
     def _note(self, problem: str) -> None:
         self._problem = problem
         if self._report_timer is None and not self._ending:
-            self._report_timer = asyncio.get_running_loop().call_later(REPORT, self._report)
+            delay = max(REPORT_FIRST, self._next_report - self._clocks.steady())
+            self._report_timer = asyncio.get_running_loop().call_later(delay, self._report)
 
     def _report(self) -> None:
         """Say in numbers what happened since the last report."""
         self._report_timer = None
+        self._next_report = self._clocks.steady() + REPORT
         before, after = asdict(self._reported), asdict(self.counts)
         told = ", ".join(
             f"{count - before[name]} {name.replace('_', ' ')}"

@@ -23,7 +23,7 @@ from chatmaild.pushqueue import Key
 
 SPARE_LINES = 10_000
 """Lines by which the file may exceed five times what it held when it was written anew."""
-LINGER = 1.0
+LINGER = 0.1
 """Seconds until the end of a notification is written, when nothing else is before."""
 PAUSE = 5.0
 """Seconds in which nothing is tried after the disk failed."""

@@ -322,7 +322,7 @@ def test_log_holds_no_token_and_no_address(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Reports are numbers, and an unforeseen error is only its name."""
-    monkeypatch.setattr(push, "REPORT", 0)
+    monkeypatch.setattr(push, "REPORT_FIRST", 0)
     world.tokens.update(USER, ["secret1", "secret2", "secret3"])
     world.server.answers["secret1"] = ValueError("bad secret1")
     world.server.answers["secret2"] = Answer(Verdict.LATER, 0.0, "HTTP status 500")

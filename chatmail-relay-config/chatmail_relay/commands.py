@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from chatmail_relay import domain, history, journal, undo
+from chatmail_relay import before, domain, history, journal, undo
 from chatmail_relay.apply import Applier
 from chatmail_relay.changes import Change
 from chatmail_relay.errors import OperatorError
@@ -105,6 +105,8 @@ def _carry_out(
         entry = history.next_entry(plan, ini, tree, when=when, version=version(), why=why)
         known = entry.same_as(history.latest(tree))
         if not (work.nothing and known):
+            if tree.is_system:
+                before.record(tree)
             applier.carry_out(work, None if known else entry)
     for line in summary(plan, work, done=not look_only):
         say(line)
@@ -135,14 +137,14 @@ def _yes(question: str) -> bool:
 
 def _ini_changes(entry: Entry, tree: Tree) -> Iterable[Change]:
     """The ini as it was for ENTRY; what was edited since the last apply is kept beside it."""
-    before = tree.look(INI)
+    present = tree.look(INI)
     after = Found(entry.ini.encode(), None, *tree.ids("root", "root"), 0o600)
     last = history.latest(tree)
-    if before.content is not None and last and before.content != last.ini.encode():
+    if present.content is not None and last and present.content != last.ini.encode():
         say(f"edits of {INI} which were never applied are kept in {UNAPPLIED}")
-        yield Change(UNAPPLIED, tree.look(UNAPPLIED), replace(before, mode=0o600))
-    if before.content != after.content:
-        yield Change(INI, before, after)
+        yield Change(UNAPPLIED, tree.look(UNAPPLIED), replace(present, mode=0o600))
+    if present.content != after.content:
+        yield Change(INI, present, after)
 
 
 def _known(names: Sequence[str], units: Sequence[str]) -> list[str]:

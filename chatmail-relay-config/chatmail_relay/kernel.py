@@ -9,10 +9,16 @@ from chatmail_relay.command import run
 PROC = Path("/proc/sys")
 
 
+def assignments(content: bytes) -> dict[str, str]:
+    """What a file of sysctl.d with this CONTENT sets, and to which values."""
+    text = content.decode(errors="replace")
+    found = re.findall(r"(?m)^-?([a-z0-9_./-]+)[ \t]*=[ \t]*(.*?)[ \t]*$", text)
+    return {name.replace(".", "/"): value for name, value in found}
+
+
 def names(content: bytes) -> list[str]:
     """The settings which a file of sysctl.d with this CONTENT sets."""
-    found = re.findall(r"(?m)^-?([a-z0-9_./-]+)[ \t]*=", content.decode(errors="replace"))
-    return [name.replace(".", "/") for name in found]
+    return list(assignments(content))
 
 
 def values(wanted: list[str], place: Path = PROC) -> dict[str, str]:

@@ -6,6 +6,7 @@ certificate and its key are not among them: they follow from the domain.
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -177,7 +178,7 @@ def _parsed(content: bytes, tree: Tree, path: PurePosixPath) -> Entry:
             ini=record["ini"],
             files=tuple(map(to_file, record["files"])),
         )
-    except (OSError, EOFError, ValueError, LookupError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
         raise OperatorError(
             f"{tree.real(path)} cannot be read: the disk is damaged, or somebody edited it",
             f"Delete it; {DEFAULT_PATH} is not affected.",

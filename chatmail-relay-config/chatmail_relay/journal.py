@@ -131,4 +131,5 @@ def commit(tree: Tree) -> None:
 def forget(tree: Tree) -> None:
     """The apply is over: what is there now is right. What counts goes last."""
     for path in (ENTRY, RUNNING, COMMITTED):
+        tree.sweep(path)
         tree.put(path, Found())

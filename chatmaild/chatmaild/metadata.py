@@ -26,7 +26,7 @@ from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import RefusedError
 from chatmaild.lean import asyncio
 from chatmaild.push import MAX_REQUEST, Pushes, opener
-from chatmaild.service import run
+from chatmaild.service import placed, run
 from chatmaild.streams import Connection, Peers, cut_line, listening
 from chatmaild.tokens import TokenFiles, check_token
 
@@ -177,7 +177,7 @@ class Places:
 async def serve(settings: Settings, places: Places | None = None) -> AsyncIterator[None]:
     """Answer Dovecot, and send notifications, inside the `with`."""
     places = places or Places()
-    tokens = TokenFiles(places.tokens)
+    tokens = TokenFiles(placed(places.tokens))
     tokens.prepare()
     peers = Peers(MAX_CONNECTIONS)
     addresses = Addresses(settings.mail_domain)
@@ -187,7 +187,7 @@ async def serve(settings: Settings, places: Places | None = None) -> AsyncIterat
         store = Metadata(addresses, tokens, constants_of(settings), writer)
         pushes = Pushes(addresses, tokens, opener(settings.notification_url))
         if settings.notification_url:
-            pushes.start(places.pushes, writer, disk)
+            pushes.start(placed(places.pushes), writer, disk)
         stack.push_async_callback(pushes.finish)
 
         def asked() -> Connection:

@@ -48,11 +48,12 @@ def withdraw(tree: Tree) -> None:
             tree.put(path, Found())
     for path in applied:
         _remove_empty(tree.real(path.parent))
-    for name in ("original", "settings", "www"):
-        shutil.rmtree(tree.real(STATE_DIR / name), ignore_errors=True)
     if applied:
         tree.put(LEFT, Found(_checksum(tree).encode(), None, *tree.ids("root", "root"), 0o644))
         tree.put(APPLIED, Found())
+    # The originals last: should this be cut short, the next attempt needs them again.
+    for name in ("settings", "www", "original"):
+        shutil.rmtree(tree.real(STATE_DIR / name), ignore_errors=True)
 
 
 def _checksum(tree: Tree) -> str:

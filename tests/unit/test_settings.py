@@ -278,7 +278,7 @@ def test_few_questions_by_default() -> None:
     urgent = re.findall(
         r"(?:db_input|ask) (?:critical|high) (?:chatmail-relay/)?(?!invalid|chatmail)(\w+)", script
     )
-    assert set(urgent) == {"mail_domain", "replace_postfix"}
+    assert set(urgent) == {"mail_domain", "change_domain", "replace_postfix"}
     asked = {key for key, item in abouts().items() if item.question}
     assert asked == set(re.search(r'ASKED="(.*)"', script)[1].split())  # type: ignore[index]
 

@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from chatmaild.lean import complete
 from chatmaild.pushqueue import LIFETIME, Answer, Verdict
+from chatmaild.tls import complete
 
 TIMEOUT = 10.0
 """Seconds for all of an attempt."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -155,29 +153,3 @@ def test_nobody_there() -> None:
         await client.close()
 
     run(Server(OK), use)
-
-
-TLS_AFTER_ALL = """
-from chatmaild.lean import asyncio, complete
-import sys
-assert "ssl" not in sys.modules
-complete(); complete()
-import ssl
-async def main():
-    async def serve(reader, writer):
-        writer.close()
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=True)
-    except (ssl.SSLError, ConnectionError):
-        print("tried")
-asyncio.run(main())
-"""
-
-
-def test_lean_asyncio_can_be_completed() -> None:
-    """asyncio that was imported without TLS has it when it is wanted."""
-    done = subprocess.run(
-        [sys.executable, "-c", TLS_AFTER_ALL], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "tried\n"

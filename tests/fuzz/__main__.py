@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("openpgp", "mail", "dict", "socketmap", "doveauth", "ini")
+NAMES = ("openpgp", "mail", "mailbox", "dict", "socketmap", "doveauth", "ini")
 
 
 def main() -> int:

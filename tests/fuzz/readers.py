@@ -6,8 +6,8 @@ import email
 import email.policy
 from collections.abc import Callable
 from dataclasses import dataclass
+from email._parseaddr import AddressList
 from email.message import Message
-from email.utils import getaddresses
 
 Packets = Callable[[bytes], list[int] | None]
 """The tags of the packets in an armored message, 0 for one that has no place in an encrypted one;
@@ -52,17 +52,21 @@ class Mail:
 def old_reader(text: bytes) -> Mail:
     """Python's email as most programs use it.
 
-    Unfolding is left to them; getaddresses would take a fold for the end of a comment.
+    Unfolding is left to them: a fold would be taken for the end of a comment. It is the parser
+    behind getaddresses, without the doubts some versions have about its results.
     """
     message = email.message_from_bytes(text, policy=email.policy.compat32)
     values = [str(value).replace("\r\n", "") for value in message.get_all("From", [])]
-    return _mail(message, [address for _, address in getaddresses(values)])
+    return _mail(message, [one for value in values for _, one in AddressList(value).addresslist])
 
 
 def new_reader(text: bytes) -> Mail:
     """Python's email with its parser of structured headers."""
     message = email.message_from_bytes(text, policy=email.policy.SMTP)
-    headers = message.get_all("From", [])
+    try:
+        headers = message.get_all("From", [])
+    except (AttributeError, IndexError, TypeError):  # its own, at names that begin with a dot
+        return old_reader(text)
     return _mail(message, [one.addr_spec for header in headers for one in header.addresses])
 
 

@@ -15,8 +15,10 @@ import atheris
 TIMEOUT = 60  # seconds one input may take, on a machine busy with other things
 MEMORY = 1024  # MiB the process may take, the fuzzer's own included
 LARGEST = 1 << 19  # bytes of an input
+LONG = 1 << 14  # bytes from which on an input is too slow to be changed often
 
 with atheris.instrument_imports(include=["chatmaild", "chatmail_relay"]):
+    from tests.fuzz.target import Target
     from tests.fuzz.targets import TARGETS
 
 
@@ -65,15 +67,20 @@ def run(name: str, seconds: int, folder: Path) -> None:
     options = [f"-max_total_time={seconds}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}"]
     options += [f"-artifact_prefix={found}/", "-print_final_stats=1", f"-max_len={LARGEST}"]
     options += ["-mutate_depth=2"]  # deeper, hardly anything is accepted any more
-    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=_mutator(target.mutate))
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=_mutator(target))
     atheris.Fuzz()
 
 
-def _mutator(change: Callable[[bytes, random.Random], bytes]) -> Callable[[bytes, int, int], bytes]:
+def _mutator(target: Target) -> Callable[[bytes, int, int], bytes]:
+    """Changes by the target, some by libFuzzer; often of a seed, so that much is accepted."""
+    seeds = list(target.seeds())
+
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         chance = random.Random(seed)
-        if chance.random() < 0.15:
+        if chance.random() < (0.9 if len(data) > LONG else 0.3):
+            data = chance.choice(seeds)
+        elif chance.random() < 0.15:
             return bytes(atheris.Mutate(data, most))
-        return change(data, chance)[:most]
+        return target.mutate(data, chance)[:most]
 
     return mutate

@@ -8,6 +8,7 @@ from tests.fuzz.dictproto import Dict
 from tests.fuzz.doveauth import Lines
 from tests.fuzz.ini import Ini
 from tests.fuzz.mail import Rules
+from tests.fuzz.mailbox import Address
 from tests.fuzz.openpgp import OpenPGP
 from tests.fuzz.socketmap import Map
 from tests.fuzz.target import Target
@@ -15,6 +16,7 @@ from tests.fuzz.target import Target
 TARGETS: dict[str, Callable[[], Target]] = {
     "openpgp": OpenPGP,
     "mail": Rules,
+    "mailbox": Address,
     "dict": Dict,
     "socketmap": Map,
     "doveauth": Lines,

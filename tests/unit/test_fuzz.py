@@ -16,6 +16,7 @@ from tests.fuzz.dictproto import Dict
 from tests.fuzz.doveauth import Lines
 from tests.fuzz.ini import Ini
 from tests.fuzz.mail import Rules
+from tests.fuzz.mailbox import Address
 from tests.fuzz.openpgp import OpenPGP
 from tests.fuzz.socketmap import Map
 from tests.fuzz.target import FalseAccept, Target
@@ -30,6 +31,7 @@ def any_packets(_text: bytes) -> list[int]:
 CHEAP: dict[str, Callable[[], Target]] = {
     "openpgp": lambda: OpenPGP(any_packets),
     "mail": lambda: Rules(any_packets),
+    "mailbox": Address,
     "dict": Dict,
     "socketmap": Map,
     "doveauth": Lines,

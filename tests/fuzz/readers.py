@@ -6,7 +6,7 @@ import email
 import email.policy
 from collections.abc import Callable
 from dataclasses import dataclass
-from email._parseaddr import AddressList
+from email._parseaddr import AddressList  # type: ignore[import-not-found]
 from email.message import Message
 
 Packets = Callable[[bytes], list[int] | None]

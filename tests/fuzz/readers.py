@@ -70,7 +70,8 @@ def new_reader(text: bytes) -> Mail:
     return _mail(message, [one.addr_spec for header in headers for one in header.addresses])
 
 
-READERS = (old_reader, new_reader)
+Reader = Callable[[bytes], Mail]
+READERS: tuple[Reader, ...] = (old_reader, new_reader)
 
 
 def _mail(message: Message, senders: list[str]) -> Mail:

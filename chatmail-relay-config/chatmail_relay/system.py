@@ -3,7 +3,8 @@
 `Running` is the machine itself. `Absent` stands for a system of which only the files are there.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from chatmail_relay.probes import Prober
 from chatmail_relay.settings import CERTIFICATE
 from chatmail_relay.tree import Tree
 from chatmail_relay.units import UNITS
+
+SETTLING = 1.0
+"""Seconds for which a daemon's old processes may still answer after a reload, which is a signal."""
 
 
 class System(Protocol):
@@ -60,8 +64,9 @@ class System(Protocol):
 class Running:
     """This machine, whose files are TREE."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, sleep: Callable[[float], None] = time.sleep) -> None:
         self._tree = tree
+        self._sleep = sleep
 
     def inactive(self, units: Sequence[str]) -> list[str]:
         return systemctl.inactive(units)
@@ -89,6 +94,7 @@ class Running:
 
     def reload(self, unit: str) -> None:
         systemctl.reload(unit)
+        self._sleep(SETTLING)
 
     def ask(self, unit: str) -> None:
         prober = Prober(domain.applied(self._tree), self._tree.real(CERTIFICATE))

@@ -14,7 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from devtools import checks, debs, demonstration, lint, machines, repo
+from devtools import checks, debs, demonstration, fuzzing, lint, machines, repo
 from devtools.progress import Progress
 from devtools.run import Failure
 
@@ -111,6 +111,19 @@ def run_linters(_context: Context) -> None:
     """Run ruff, mypy in strict mode, shellcheck and lintian."""
     with Progress("lint") as progress:
         lint.run(progress)
+
+
+@task(
+    iterable=["target"],
+    help={
+        "target": "fuzz only this parser; may be given several times",
+        "minutes": "for each parser",
+    },
+)
+@told
+def fuzz(_context: Context, target: list[str], minutes: float = 1.0) -> None:
+    """Feed the parsers with anything, and hold them to independent readers."""
+    fuzzing.fuzz(target, minutes)
 
 
 @task(iterable=["only"], help={"only": "run only this benchmark; may be given several times"})

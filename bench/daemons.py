@@ -59,7 +59,8 @@ def placed(name: str, settings: "Settings", folder: Path) -> AbstractAsyncContex
     if name == "metadata":
         from chatmaild import metadata
 
-        return metadata.serve(settings, metadata.Places(folder / "metadata", folder / "tokens"))
+        kept = ("metadata", "push", "tokens", "pushes")
+        return metadata.serve(settings, metadata.Places(*(folder / each for each in kept)))
     if name == "newemail":
         from chatmaild import newemail
 

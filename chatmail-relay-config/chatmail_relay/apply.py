@@ -1,137 +1,166 @@
-"""Makes a plan true: the only module that changes the system.
+"""Makes a plan true: with `undo`, the only module that changes the system.
 
-Everything is judged first, on copies. Then the changed files are replaced, each at once, the units
-concerned are restarted or reloaded, and each is asked whether it answers. When anything fails, what
-was there is put back and the units get it again.
+Everything is judged first, on copies. Then a list of steps is carried out: what was there is saved,
+the changed files are replaced, each at once, the units concerned are restarted or reloaded, each is
+asked whether it answers, and the change is committed. When a step fails, what was there is put
+back. Killed anywhere, the next apply or boot does that from the journal on disk.
 """
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from chatmail_relay import certificate, changes, checkers, systemctl
+from chatmail_relay import certificate, changes, checkers, history, journal, space, undo
 from chatmail_relay.changes import Change
-from chatmail_relay.command import run
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.history import Entry
 from chatmail_relay.plan import File, Plan
-from chatmail_relay.probes import Prober
 from chatmail_relay.stage import staged
+from chatmail_relay.system import Absent, System
 from chatmail_relay.tree import Tree
-from chatmail_relay.units import OURS, UNITS
 from chatmail_relay.work import Work, decide
 
 Say = Callable[[str], None]
 
-LOCK = Path("run/chatmail-relay.lock")
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is done at once; between any two the power may go."""
+
+    name: str
+    do: Callable[[], object]
+
+
+def perform(step: Step) -> None:
+    """Carry out one step; everything that an apply changes, it changes here."""
+    step.do()
 
 
 class Applier:
-    """Compares PLAN with the system in TREE, and changes that. SAY takes lines for the operator."""
+    """Compares PLAN with TREE and the SYSTEM on it, and changes them. SAY takes lines to read."""
 
-    def __init__(self, plan: Plan, tree: Tree, say: Say, prober: Prober | None = None) -> None:
+    def __init__(self, plan: Plan, tree: Tree, system: System, say: Say) -> None:
         self._plan = plan
         self._tree = tree
+        self._system = system
         self._say = say
-        settings = plan.settings
-        self._prober = prober or Prober(settings.mail_domain, tree.real(settings.certificate))
-        self._first = not changes.applied(tree)
         self._files: tuple[File, ...] = ()
+        self._inactive: list[str] = []
 
-    def decide(self, forced: Iterable[str] = ()) -> Work:
-        """What there is to do; units FORCED are restarted in any case."""
+    def decide(self, forced: Iterable[str] = (), besides: Iterable[Change] = ()) -> Work:
+        """What there is to do, with the changes BESIDES the plan's; units FORCED are restarted."""
         settings = self._plan.settings
         new = (
             certificate.make(settings) if certificate.reason_to_renew(settings, self._tree) else ()
         )
         self._files = (*self._plan.files, *new)
         kept = {settings.certificate, settings.private_key}
-        found = list(changes.compare(self._files, self._tree, kept))
-        if not self._tree.is_system:
+        found = [*besides, *changes.compare(self._files, self._tree, kept)]
+        if isinstance(self._system, Absent):
             return decide(found, ())
         units = self._plan.units
+        self._inactive = self._system.inactive(units)
         return decide(
             [*changes.keep_originals(self._tree), *found],
             units,
-            inactive=systemctl.inactive(units),
-            not_enabled=systemctl.not_enabled(units),
+            inactive=self._inactive,
+            not_enabled=self._system.not_enabled(units),
             forced=forced,
         )
 
     def check(self, work: Work) -> None:
         """Have the daemons judge their changed files; raises OperatorError, changes nothing."""
-        if not self._tree.is_system or not work.changes:
+        if not work.changes:
+            return
+        space.require(self._files, work.changes, self._tree)
+        if not self._tree.is_system:
             return
         paths = {change.path for change in work.changes}
         with staged(self._files, self._tree) as stage:
             checkers.check(stage, [file for file in self._files if file.path in paths])
 
-    def carry_out(self, work: Work) -> None:
-        """Do WORK, or put everything back and raise OperatorError."""
-        done: list[Change] = []
+    def carry_out(self, work: Work, entry: Entry | None = None) -> None:
+        """Do WORK and give ENTRY to the history, or put everything back: OperatorError."""
         try:
-            self._make_directories()
-            for change in work.changes:
-                self._tree.put(change.path, change.after)
-                done.append(change)
-            if self._tree.is_system:
-                self._tell_units(work)
+            for step in self.steps(work, entry):
+                perform(step)
         except OSError as error:
-            self._put_back(done, work)
-            raise OperatorError(
-                f"{error.filename or 'a file'} cannot be written: {error.strerror}",
-                "Everything is as it was. Mend that, then apply again.",
-            ) from error
+            problem = f"{error.filename or 'a file'} cannot be written: {error.strerror}"
+            self._stopped(problem, "Mend that, then apply again.", error)
         except OperatorError as error:
-            self._put_back(done, work)
-            raise OperatorError(error.problem, f"Everything is as it was. {error.hint}") from error
+            self._stopped(error.problem, error.hint, error)
         except BaseException:
-            self._put_back(done, work)
+            undo.recover(self._tree, self._system, self._say)
             raise
+
+    def _stopped(self, problem: str, hint: str, error: Exception) -> None:
+        """End what was begun; returns only when the new configuration is the one that counts."""
+        if journal.committed(self._tree):
+            self._say(f"warning: all is applied, but {problem}; the next apply tries that again")
+            return
+        undo.recover(self._tree, self._system, self._say)
+        raise OperatorError(problem, f"Everything is as it was. {hint}") from error
+
+    def steps(self, work: Work, entry: Entry | None) -> Iterator[Step]:
+        """Everything that is done, in order; what is still to come is known only to itself."""
+        tree = self._tree
+        before = journal.before(
+            work, self._new_folders(work), self._inactive, self._kernel_values(work)
+        )
+        yield Step("save what is there", lambda: journal.save(tree, before))
+        yield Step("make folders", self._make_directories)
+        for change in work.changes:
+            yield _step(f"write {change.path}", tree.put, change.path, change.after)
+        yield from self._unit_steps(work)
+        if entry is not None:
+            yield _step("write the history's entry", history.write, tree, entry)
+        yield Step("commit", lambda: journal.commit(tree))
+        yield Step("record the entry", lambda: history.record(tree))
+        yield Step("forget what was there", lambda: journal.forget(tree))
+
+    def _unit_steps(self, work: Work) -> Iterator[Step]:
+        system = self._system
+        if work.unit_files_change:
+            yield Step("have systemd read its units", system.reload_manager)
+        for path in work.kernel_settings:
+            yield _step(f"load {path}", self._load_kernel_settings, path)
+        for unit in work.also_restart:
+            yield _step(f"restart {unit} if it runs", system.try_restart, unit)
+        if work.enable:
+            yield _step(f"enable {', '.join(work.enable)}", system.enable, work.enable)
+        for unit in work.restart:
+            yield _step(f"restart {unit}", system.restart, unit)
+        for unit in work.reload:
+            yield _step(f"reload {unit}", system.reload, unit)
+        for unit in self._plan.units:
+            if unit in work.units:
+                yield _step(f"ask {unit}", system.ask, unit)
+
+    def _new_folders(self, work: Work) -> list[PurePosixPath]:
+        """Those which carrying out WORK makes, outermost first."""
+        wanted = [folder.path for folder in self._plan.directories]
+        wanted += [change.path.parent for change in work.changes if change.after.exists]
+        every = {part for path in wanted for part in (path, *path.parents)}
+        return sorted(path for path in every if not self._tree.real(path).exists())
 
     def _make_directories(self) -> None:
         for folder in self._plan.directories:
             uid, gid = self._tree.ids(folder.owner, folder.group)
             self._tree.make_directory(folder.path, uid, gid, folder.mode)
 
-    def _tell_units(self, work: Work) -> None:
-        if work.unit_files_change:
-            systemctl.reload_manager()
-        self._load_kernel_settings(work)
-        for unit in work.also_restart:
-            systemctl.try_restart(unit)
-        systemctl.enable(work.enable)
-        for unit in work.restart:
-            systemctl.restart(unit)
-        for unit in work.reload:
-            systemctl.reload(unit)
-        for known in UNITS:
-            if known.name in work.units:
-                self._prober.ask(known)
+    def _kernel_values(self, work: Work) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for change in work.changes:
+            if change.path in work.kernel_settings:
+                found.update(self._system.kernel_values(change.after.content or b""))
+        return found
 
-    def _load_kernel_settings(self, work: Work) -> None:
-        for path in work.kernel_settings:
-            done = run(["/usr/lib/systemd/systemd-sysctl", str(path)], check=False)
-            words = done.stderr.strip().splitlines()
-            if words:
-                self._say(f"warning: the kernel did not take all of {path}: {words[0]}")
-                self._say("  Many idle clients need it; a container takes it from its host.")
+    def _load_kernel_settings(self, path: PurePosixPath) -> None:
+        words = self._system.load_kernel_settings(path)
+        if words:
+            self._say(f"warning: the kernel did not take all of {path}: {words}")
+            self._say("  Many idle clients need it; a container takes it from its host.")
 
-    def _put_back(self, done: list[Change], work: Work) -> None:
-        """Undo DONE and give the units what they had; says what cannot be undone."""
-        for change in reversed(done):
-            self._try(self._tree.put, change.path, change.before)
-        if not self._tree.is_system:
-            return
-        if work.unit_files_change:
-            self._try(systemctl.reload_manager)
-        self._try(systemctl.disable, work.enable)
-        if self._first:
-            self._try(systemctl.stop, OURS)
-        for unit in work.units:
-            if not (self._first and unit in OURS):
-                self._try(systemctl.restart, unit)
 
-    def _try(self, step: Callable[..., None], *arguments: object) -> None:
-        try:
-            step(*arguments)
-        except (OSError, OperatorError) as error:
-            self._say(f"warning: while putting back: {error}")
+def _step(name: str, call: Callable[..., object], *arguments: object) -> Step:
+    return Step(name, lambda: call(*arguments))

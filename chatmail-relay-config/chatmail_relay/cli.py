@@ -8,13 +8,12 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 from chatmail_relay.errors import OperatorError
-from chatmail_relay.settings import DEFAULT_PATH, load
+from chatmail_relay.version import version
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _guarded(options: argparse.Namespace) -> int:
     """Run the command; whatever happens, an operator gets words and no traceback."""
     try:
-        return _apply(options)
+        return _command(options)
     except OperatorError as error:
         _complain(error)
     except KeyboardInterrupt:
-        _complain(OperatorError("interrupted; everything is as it was"))
+        _complain(OperatorError("interrupted; what had been begun is put back"))
     except Exception as error:
         if "CHATMAIL_RELAY_DEBUG" in os.environ:
             raise
@@ -54,8 +53,31 @@ def make_parser() -> argparse.ArgumentParser:
         description="Configure a chatmail relay from its settings.",
         epilog="See chatmail-relay(8) and chatmail.ini(5).",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_apply(commands)
+    _add_rollback(commands)
+    past = commands.add_parser(
+        "history",
+        help="list the last good configurations",
+        description="List the last ten configurations which all daemons answered with, the latest "
+        "first, with date (UTC), version, and what changed.",
+    )
+    _add_root(past)
+    recover = commands.add_parser(
+        "recover",
+        help="end an apply that was interrupted",
+        description="Put back what an interrupted apply had changed. The next apply does the same "
+        "before anything else, and so does the machine when it boots.",
+    )
+    recover.add_argument(
+        "--boot", action="store_true", help="restart no units: they are about to be started"
+    )
+    _add_root(recover)
+    return parser
+
+
+def _add_apply(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     apply = commands.add_parser(
         "apply",
         help="make the relay be what its settings say",
@@ -63,21 +85,13 @@ def make_parser() -> argparse.ArgumentParser:
         "place, restart or reload exactly the units concerned, and see that they answer. When "
         "anything fails, what was there is put back.",
     )
-    apply.add_argument(
-        "--diff", action="store_true", help="show what would change, and change nothing"
-    )
+    _add_diff(apply)
     apply.add_argument(
         "--check",
         action="store_true",
         help="change nothing; exit code 0 says that nothing would change",
     )
-    apply.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="work in the system below DIR, without checking by daemons and without units",
-    )
+    _add_root(apply)
     apply.add_argument(
         "--restart",
         nargs="+",
@@ -85,60 +99,64 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="UNIT",
         help="restart these units of the relay even if nothing changed for them",
     )
-    return parser
+    _add_change_domain(apply)
 
 
-def _apply(options: argparse.Namespace) -> int:
+def _add_rollback(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    rollback = commands.add_parser(
+        "rollback",
+        help="return to an earlier configuration",
+        description="Return to the configuration before the present one, or to the one with the "
+        "given number: chatmail.ini and every file made of it, as they were. It is applied like "
+        "any other: checked first, and put back when anything fails.",
+    )
+    rollback.add_argument(
+        "number", type=int, nargs="?", metavar="N", help="its number in `chatmail-relay history`"
+    )
+    _add_diff(rollback)
+    _add_root(rollback)
+    _add_change_domain(rollback)
+
+
+def _add_diff(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--diff", action="store_true", help="show what would change, and change nothing"
+    )
+
+
+def _add_root(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="work in the system below DIR, without checking by daemons and without units",
+    )
+
+
+def _add_change_domain(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--change-domain",
+        action="store_true",
+        help="change the domain of a relay that has accounts without asking; they are lost",
+    )
+
+
+def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay.apply import LOCK, Applier
-    from chatmail_relay.host import read_host
-    from chatmail_relay.lock import exclusive
-    from chatmail_relay.plan import make_plan
-    from chatmail_relay.report import summary
-    from chatmail_relay.tree import Tree
+    from chatmail_relay import commands
 
-    tree = Tree(options.root.resolve())
-    _require_root(tree.is_system)
-    with exclusive(tree.root / LOCK, _say):
-        settings = load(tree.real(str(DEFAULT_PATH)))
-        for warning in settings.warnings():
-            _say(f"warning: {warning}")
-        plan = make_plan(settings, read_host(tree.root))
-        applier = Applier(plan, tree, _say)
-        work = applier.decide(forced=_known(options.restart, plan.units))
-        applier.check(work)
-        if options.diff:
-            _say("".join(change.diff() for change in work.changes).rstrip())
-        look_only = options.diff or options.check
-        if not look_only:
-            applier.carry_out(work)
-        for line in summary(plan, work, done=not look_only):
-            _say(line)
-        return 1 if options.check and not work.nothing else 0
-
-
-def _known(names: Sequence[str], units: Sequence[str]) -> list[str]:
-    full = [name if "." in name else f"{name}.service" for name in names]
-    for name in full:
-        if name not in units:
-            raise OperatorError(
-                f"{name} is no unit of the relay", f"Its units are {', '.join(units)}."
-            )
-    return full
-
-
-def _require_root(is_system: bool) -> None:
-    if is_system and os.geteuid() != 0:
-        raise OperatorError("only root can apply", "Run `sudo chatmail-relay apply`.")
-
-
-def _say(line: str) -> None:
-    """Print LINE; a reader who has gone is no reason to stop half-way."""
-    try:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if options.root.resolve() == Path("/") and os.geteuid() != 0:
+        raise OperatorError(
+            "only root can do that", f"Run `sudo chatmail-relay {options.command}`."
+        )
+    run: dict[str, Callable[[argparse.Namespace], int]] = {
+        "apply": commands.apply,
+        "rollback": commands.rollback,
+        "history": commands.show_history,
+        "recover": commands.recover,
+    }
+    return run[options.command](options)
 
 
 def _complain(error: OperatorError) -> None:
@@ -150,13 +168,6 @@ def _complain(error: OperatorError) -> None:
 def _end(number: int, _frame: FrameType | None) -> None:
     """End as by an interrupt, so that what was begun is put back."""
     raise KeyboardInterrupt(number)
-
-
-def _version() -> str:
-    try:
-        return version("chatmail-relay-config")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

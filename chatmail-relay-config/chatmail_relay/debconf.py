@@ -4,7 +4,8 @@ Called by postinst with debconf's protocol (debconf-devel(7)) on its standard in
 descriptor 3. The ini is the truth: debconf's config script has read it back before it asked, so
 what debconf holds now is either what stands in the ini or what somebody answered since.
 
-Exit codes: 0 the ini is written, 1 an answer is wrong, 3 there is no domain yet.
+Exit codes: 0 the ini is written, 1 an answer is wrong, 3 there is no domain yet, 4 as 0, and the
+domain may be changed although the relay has accounts.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from chatmail_relay import domain
 from chatmail_relay.debconf_templates import PREFIX, asked
 from chatmail_relay.errors import OperatorError, SettingsError
 from chatmail_relay.ini import render_ini
@@ -22,6 +24,9 @@ from chatmail_relay.settings import DEFAULT_PATH, SECTION, STATE_DIR, Settings
 from chatmail_relay.tree import Found, Tree
 
 NO_DOMAIN = 3
+DOMAIN_CHANGES = 4
+
+CHANGE_DOMAIN = f"{PREFIX}/change_domain"
 
 SYNCED = STATE_DIR / "debconf"
 """What the ini said when debconf last agreed with it: tells a later edit from a later answer."""
@@ -73,9 +78,11 @@ class Frontend(Protocol):
     def set(self, question: str, value: str) -> None: ...
 
 
-def carry_over(debconf: Frontend, tree: Tree) -> int:
+def carry_over(debconf: Frontend, tree: Tree, say: Callable[[str], None]) -> int:
     """Write the answers which DEBCONF holds into the ini; the exit code.
 
+    A change of the domain that would lose accounts needs an answer of its own; without that the
+    domain stays, and SAY is told.
     Raises SettingsError when they cannot be used; debconf then holds what the ini says again.
     """
     answers = {key: debconf.get(f"{PREFIX}/{key}") for key in asked()}
@@ -88,11 +95,20 @@ def carry_over(debconf: Frontend, tree: Tree) -> int:
     except SettingsError:
         _take_back(debconf, previous)
         raise
+    code = 0
+    if change := domain.change(Settings.from_text(text), tree):
+        if debconf.get(CHANGE_DOMAIN) == "true":
+            code = DOMAIN_CHANGES
+        else:
+            say(f"mail_domain stays {change.old}: {change}")
+            debconf.set(f"{PREFIX}/mail_domain", change.old)
+            text = new_ini({**answers, "mail_domain": change.old}, previous)
+        debconf.set(CHANGE_DOMAIN, "false")
     settings = Settings.from_text(text, str(DEFAULT_PATH))
     if text != previous or present.mode != 0o600:
         _write(tree, PurePosixPath(DEFAULT_PATH), text)
     _write(tree, SYNCED, synced(settings))
-    return 0
+    return code
 
 
 def _take_back(debconf: Frontend, previous: str | None) -> None:
@@ -108,6 +124,11 @@ def _write(tree: Tree, path: PurePosixPath, text: str) -> None:
     tree.put(path, Found(text.encode(), None, *tree.ids("root", "root"), 0o600))
 
 
+def _say(line: str) -> None:
+    # The standard output belongs to debconf.
+    sys.stderr.write(f"chatmail-relay: {line}\n")
+
+
 def main() -> None:
     # Debian's module, outside of which nothing here needs a running debconf.
     from debconf import Debconf
@@ -115,9 +136,9 @@ def main() -> None:
     with os.fdopen(3, "w", closefd=False) as replies:
         frontend = Debconf(read=sys.stdin, write=replies)
         try:
-            sys.exit(carry_over(frontend, Tree()))
+            sys.exit(carry_over(frontend, Tree(), _say))
         except OperatorError as error:
-            sys.stderr.write(f"chatmail-relay: {error}\n")
+            _say(str(error))
             sys.exit(1)
 
 

@@ -32,6 +32,32 @@ _Description: Replace the configuration of the Postfix on this machine?
  Postfix goes on as it is.
 """
 
+DELETE_MAIL = """\
+Template: chatmail-relay/delete_mail
+Type: boolean
+Default: false
+_Description: Delete all mail, accounts and keys of the chatmail relay?
+ The package is being purged. The mailboxes, the accounts with their passwords
+ and devices, and the key of the certificate can go with it, and nobody can
+ bring them back.
+ .
+ If you refuse, they stay in /var/lib/chatmail or where the mail is kept,
+ /var/lib/chatmail-metadata and /var/lib/chatmail-relay/tls, and a relay that
+ is installed again goes on with them.
+"""
+
+CHANGE_DOMAIN = """\
+Template: chatmail-relay/change_domain
+Type: boolean
+Default: false
+_Description: Change the domain, and lose the accounts of the present one?
+ This relay has accounts whose addresses are of its present domain. With
+ another domain nobody can log in to them or write to them any more. Their
+ mail stays on disk.
+ .
+ If you refuse, the domain stays as it is.
+"""
+
 
 def asked() -> dict[str, About]:
     """The settings which debconf asks for, by key."""
@@ -40,11 +66,12 @@ def asked() -> dict[str, About]:
 
 def render_templates() -> str:
     """The whole file."""
-    blocks = [REPLACE_POSTFIX]
+    blocks = [REPLACE_POSTFIX, CHANGE_DOMAIN]
     for key, item in asked().items():
         blocks.append(_question(key, item))
         if not isinstance(item.kind, OneOf):
             blocks.append(_error(key, item))
+    blocks.append(DELETE_MAIL)
     return NOTE + "\n".join(blocks)
 
 

@@ -73,13 +73,18 @@ def _replaced(line: str, value: str) -> str:
 
 
 def _with_missing(lines: list[str], missing: dict[str, str]) -> list[str]:
-    """The LINES with each MISSING setting behind its commented default, or else at the end."""
+    """The LINES with each MISSING setting behind its commented default, or else at the end.
+
+    A default that is commented before the section begins is none.
+    """
     result = []
     left = dict(missing)
+    inside = False
     for line in lines:
         result.append(line)
+        inside = inside or line.startswith("[")
         found = _COMMENTED.fullmatch(line)
-        if found and found["key"] in left:
+        if inside and found and found["key"] in left:
             key = found["key"]
             result.append(f"{key} = {left.pop(key)}")
     for key, value in left.items():

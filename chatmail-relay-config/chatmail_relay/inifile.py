@@ -4,11 +4,18 @@ Only the form is judged here: one known section, each key known and given once. 
 the reading, since it knows the line of each key and refuses doubles.
 """
 
+import re
 from collections.abc import Collection
 
 from iniconfig import IniConfig, ParseError
 
 from chatmail_relay.errors import SettingsError
+
+_UNREADABLE = re.compile(
+    r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]|^[^\S\r\n]+[^\s#;]", re.MULTILINE
+)
+"""What some readers take for the end of a line, other control characters, and values that go on in
+the next line: iniconfig takes them, editors and other readers show them as something else."""
 
 
 class IniFile:
@@ -29,18 +36,24 @@ class IniFile:
                 )
 
     def _parse(self, text: str) -> IniConfig:
+        if found := _UNREADABLE.search(text):
+            raise self._refuse_line("this line cannot be read", text.count("\n", 0, found.start()))
         try:
             return IniConfig(self._source, data=text)
         except ParseError as error:
             # iniconfig quotes an unexpected line, which may hold a secret.
             quoted = "unexpected" in error.msg
-            raise SettingsError(
-                "this line cannot be read" if quoted else error.msg,
-                file=self._source,
-                line=error.lineno + 1,
-                allowed=f"[{self._section}] once, comments after '#', and lines `key = value`, "
-                "each key once",
-            ) from None
+            problem = "this line cannot be read" if quoted else error.msg
+            raise self._refuse_line(problem, error.lineno) from None
+
+    def _refuse_line(self, problem: str, index: int) -> SettingsError:
+        return SettingsError(
+            problem,
+            file=self._source,
+            line=index + 1,
+            allowed=f"[{self._section}] once, comments after '#', and lines `key = value`, "
+            "each key once",
+        )
 
     def keys(self, known: Collection[str]) -> list[str]:
         """The keys given; SettingsError when one is not among the KNOWN."""

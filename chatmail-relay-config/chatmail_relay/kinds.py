@@ -21,6 +21,9 @@ _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _HIDDEN = tuple(
     f"/{name}" for name in ("dev", "home", "proc", "root", "run", "sys", "tmp", "var/tmp")
 )
+_WEB_ADDRESS = re.compile(
+    r"https://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?"
+)
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
@@ -206,6 +209,20 @@ class Token(_Plain):
 
     def parse(self, text: str) -> str:
         if text and not (_TOKEN.fullmatch(text) and self.low <= len(text) <= self.high):
+            raise _refuse(text)
+        return text
+
+
+@dataclass(frozen=True)
+class WebAddress(_Plain):
+    """An https URL of a plain host and path, or nothing."""
+
+    @property
+    def allowed(self) -> str:
+        return "an https URL such as https://push.example.org/notify, or nothing"
+
+    def parse(self, text: str) -> str:
+        if text and not _WEB_ADDRESS.fullmatch(text):
             raise _refuse(text)
         return text
 

@@ -57,6 +57,7 @@ TEMPLATES = (
         "etc/dovecot/dovecot.conf", "etc/dovecot/{dovecot}/dovecot.conf.j2", reload=(DOVECOT,)
     ),
     Template("etc/dovecot/chatmail/auth.lua", reload=(DOVECOT,)),
+    Template("etc/dovecot/chatmail/push.lua", reload=(DOVECOT,)),
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LOCK = Path("run/chatmail-relay.lock")
+"""Below the root."""
+
 
 @contextmanager
 def exclusive(path: Path, say: Callable[[str], None]) -> Iterator[None]:

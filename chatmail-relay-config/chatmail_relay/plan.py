@@ -60,13 +60,14 @@ def make_plan(settings: Settings, host: Host) -> Plan:
     ]
     return Plan(
         settings=settings,
-        directories=_directories(settings),
+        directories=make_directories(settings),
         files=(*files, *_web_page(settings, render), *_credentials(settings)),
         units=tuple(unit.name for unit in UNITS),
     )
 
 
-def _directories(settings: Settings) -> tuple[Directory, ...]:
+def make_directories(settings: Settings) -> tuple[Directory, ...]:
+    """The folders of the mail."""
     return tuple(
         Directory(path, owner="_chatmail", group="_chatmail", mode=0o700)
         for path in (settings.mailboxes_dir, settings.domain_dir)

@@ -13,7 +13,7 @@ from chatmail_relay.errors import OperatorError
 from chatmail_relay.systemctl import journal_hint
 from chatmail_relay.units import Probe, Unit
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds until a unit has to answer."""
 PAUSE = 0.1
 TIMEOUT = 5.0

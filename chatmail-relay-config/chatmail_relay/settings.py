@@ -23,6 +23,7 @@ from chatmail_relay.kinds import (
     MailAddress,
     OneOf,
     Token,
+    WebAddress,
     Whole,
     YesNo,
 )
@@ -30,6 +31,7 @@ from chatmail_relay.kinds import (
 DEFAULT_PATH = Path("/etc/chatmail-relay/chatmail.ini")
 SECTION = "params"
 STATE_DIR = PurePosixPath("/var/lib/chatmail-relay")
+CERTIFICATE = STATE_DIR / "tls" / "cert.pem"
 PASSWORD_MAX_LENGTH = 512
 """Bytes; longer ones are refused before they are hashed."""
 
@@ -224,6 +226,14 @@ class Settings:
             "servers itself.",
         ),
     )
+    notification_url: str = field(
+        default="https://notifications.delta.chat/notify",
+        metadata=describe(
+            WebAddress(),
+            "Where the relay says that a device has new mail, so that the maker of its system "
+            "wakes it up. Only the device's token is sent. When empty no device is notified.",
+        ),
+    )
     appversions_file: PurePosixPath | None = field(
         default=None,
         metadata=describe(
@@ -260,7 +270,7 @@ class Settings:
 
     @property
     def certificate(self) -> PurePosixPath:
-        return STATE_DIR / "tls" / "cert.pem"
+        return CERTIFICATE
 
     @property
     def private_key(self) -> PurePosixPath:

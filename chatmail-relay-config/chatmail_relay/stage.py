@@ -5,7 +5,7 @@ plan, the copy mentions the copy.
 """
 
 import re
-import tempfile
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -33,10 +33,11 @@ class Stage:
 @contextmanager
 def staged(files: Iterable[File], tree: Tree) -> Iterator[Stage]:
     """A stage with FILES, gone at the end; only root can look into it."""
-    state = tree.real(STATE_DIR)
-    state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="staged-", dir=state) as place:
-        stage = Stage(Path(place))
+    place = tree.real(STATE_DIR / "staged")
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
+    place.mkdir(mode=0o700, parents=True)
+    try:
+        stage = Stage(place)
         known = {str(file.path): file for file in files}
         longest_first = sorted(known, key=len, reverse=True)
         pattern = re.compile("|".join(map(re.escape, longest_first)).encode())
@@ -44,5 +45,7 @@ def staged(files: Iterable[File], tree: Tree) -> Iterator[Stage]:
             copy = stage.path(path)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.touch(mode=0o600)
-            copy.write_bytes(pattern.sub(lambda found: place.encode() + found[0], file.content))
+            copy.write_bytes(pattern.sub(lambda found: bytes(place) + found[0], file.content))
         yield stage
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -26,6 +26,16 @@ def _other_than(units: Sequence[str], question: str, wanted: set[str]) -> list[s
     return [unit for unit, answer in zip(units, answers, strict=True) if answer not in wanted]
 
 
+def states(units: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Each of UNITS with its UnitFileState (empty when it is not installed) and ActiveState."""
+    found = []
+    for unit in units:
+        shown = run(["systemctl", "show", "--property=UnitFileState,ActiveState", unit]).stdout
+        facts = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        found.append((unit, facts.get("UnitFileState", ""), facts.get("ActiveState", "inactive")))
+    return found
+
+
 def reload_manager() -> None:
     """Have systemd read its units again."""
     run(["systemctl", "daemon-reload"])
@@ -39,8 +49,18 @@ def disable(units: Iterable[str]) -> None:
     _act("disable", units)
 
 
-def stop(units: Iterable[str]) -> None:
-    _act("stop", units)
+def mask(units: Iterable[str], *, runtime: bool = False) -> None:
+    """Let nothing start UNITS; with RUNTIME until the next boot."""
+    _act("mask", units, *(["--runtime"] if runtime else []))
+
+
+def unmask(units: Iterable[str]) -> None:
+    _act("unmask", units)
+
+
+def stop(units: Iterable[str], *, wait: bool = True) -> None:
+    """Stop UNITS, or without WAIT only say that they should: a start that waits is cancelled."""
+    _act("stop", units, *([] if wait else ["--no-block"]))
 
 
 def try_restart(unit: str) -> None:
@@ -60,11 +80,11 @@ def reload(unit: str) -> None:
     _act("reload", [unit])
 
 
-def _act(verb: str, units: Iterable[str]) -> None:
+def _act(verb: str, units: Iterable[str], *options: str) -> None:
     names = list(units)
     if not names:
         return
-    done = run(["systemctl", "--quiet", verb, *names], check=False)
+    done = run(["systemctl", "--quiet", verb, *options, *names], check=False)
     if done.returncode != 0:
         raise OperatorError(
             f"{' '.join(names)}: systemd could not {verb} it", journal_hint(names[0])

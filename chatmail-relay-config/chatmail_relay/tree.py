@@ -9,7 +9,6 @@ import grp
 import os
 import pwd
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -66,22 +65,33 @@ class Tree:
         """Make PATH be what FOUND says; seen by others whole, before or after."""
         real = self.real(path)
         if not found.exists:
-            real.unlink(missing_ok=True)
+            if real.is_symlink() or real.exists():
+                real.unlink()
+                _sync_directory(real.parent)
             return
-        real.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
+        _make_parents(real)
+        beside = _beside(real)
+        beside.unlink(missing_ok=True)
         try:
             if found.target is not None:
-                os.close(handle)
-                Path(name).unlink()
-                Path(name).symlink_to(found.target)
+                beside.symlink_to(found.target)
             else:
-                self._fill(handle, found)
-            Path(name).replace(real)
+                self._fill(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), found)
+            beside.replace(real)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
             raise
         _sync_directory(real.parent)
+
+    def sweep(self, path: PurePosixPath) -> None:
+        """Remove what a `put` of PATH leaves when it is killed."""
+        _beside(self.real(path)).unlink(missing_ok=True)
+
+    def rename(self, path: PurePosixPath, new: PurePosixPath) -> None:
+        """Give the file PATH the name NEW, and nobody sees a moment between."""
+        self.real(path).replace(self.real(new))
+        _sync_directory(self.real(new).parent)
+        _sync_directory(self.real(path).parent)
 
     def _fill(self, handle: int, found: Found) -> None:
         with os.fdopen(handle, "wb") as file:
@@ -101,7 +111,7 @@ class Tree:
         real = self.real(path)
         if real.is_dir():
             return False
-        real.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(real)
         real.mkdir(mode=0o700)
         handle = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -109,6 +119,7 @@ class Tree:
             os.fchmod(handle, mode)
         finally:
             os.close(handle)
+        _sync_directory(real.parent)
         return True
 
     def ids(self, owner: str, group: str) -> tuple[int, int]:
@@ -130,6 +141,19 @@ class Tree:
                 if fields[0] == name:
                     return int(fields[2])
         return 0 if name == "root" else os.geteuid()
+
+
+def _beside(path: Path) -> Path:
+    """Where the new file is written; no daemon reads files of such a name."""
+    return path.with_name(f".{path.name}.chatmail-relay")
+
+
+def _make_parents(path: Path) -> None:
+    """Make the folders above PATH, and have them on disk."""
+    missing = [folder for folder in path.parents if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        _sync_directory(folder.parent)
 
 
 def _sync_directory(path: Path) -> None:

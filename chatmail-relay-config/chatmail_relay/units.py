@@ -68,9 +68,12 @@ UNITS = (
     ),
     Unit(
         METADATA,
-        _sockets("/run/chatmail/metadata/dict.sock"),
+        _sockets("/run/chatmail/metadata/dict.sock", "/run/chatmail/metadata/push.sock"),
         ours=True,
-        settings=("mail_domain", "admin_contact", "max_smtp_recipients", "appversions_file"),
+        settings=(
+            *("mail_domain", "admin_contact", "max_smtp_recipients", "appversions_file"),
+            "notification_url",
+        ),
     ),
     Unit(
         NEWEMAIL,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chatmaild.errors import LaterError
 from chatmaild.lean import asyncio
+from chatmaild.service import placed
 from chatmaild.socketmap import MAX_REQUEST, netstring
 
 MAX_REPLY_DIGITS = 6
@@ -21,7 +22,7 @@ class Consent:
 
     def __init__(self, socket: Path, timeout: float) -> None:
         """`timeout`: seconds for all recipients of one message together."""
-        self._socket = socket
+        self._socket = placed(socket)
         self._timeout = timeout
 
     async def of_all(self, addresses: Iterable[bytes]) -> bool:

@@ -140,7 +140,7 @@ async def serve(
     """Filter mail inside the `with`; at its end messages under way are finished."""
     domain = settings.mail_domain.lower()
     reinjectors = [
-        Reinjector(path, "localhost", limits)
+        Reinjector(service.placed(path), "localhost", limits)
         for path in (sockets.reinject_outgoing, sockets.reinject_incoming)
     ]
     limiter = RateLimiter(

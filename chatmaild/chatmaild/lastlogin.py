@@ -19,7 +19,7 @@ from chatmaild.accounts import DAY, Addresses
 from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import LaterError, RefusedError
 from chatmaild.lean import asyncio
-from chatmaild.service import run
+from chatmaild.service import placed, run
 from chatmaild.streams import Connection, Peers, cut_line, listening
 
 PREFIX = "shared/last-login/"
@@ -146,7 +146,7 @@ async def serve(
     settings: Settings, socket: Path = SOCKET, doveauth: Path = DOVEAUTH
 ) -> AsyncIterator[None]:
     """Answer Dovecot inside the `with`."""
-    client = DoveauthClient(doveauth, TIMEOUT)
+    client = DoveauthClient(placed(doveauth), TIMEOUT)
     store = LastLogins(Addresses(settings.mail_domain), client)
     peers = Peers(MAX_CONNECTIONS)
 

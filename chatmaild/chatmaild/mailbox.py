@@ -25,7 +25,7 @@ _NAME = (
 _BARE = re.compile(_ADDRESS)
 _ANGLED = re.compile(_NAME + rb"<" + _ADDRESS + rb">")
 _COMMENT = re.compile(rb"\A[ \t]*+\([^()<>@\\\x00-\x1f]*+\)|\([^()<>@\\\x00-\x1f]*+\)[ \t]*+\Z")
-_ENCODED_WORD = re.compile(rb"=\?([^?\s]*+)\?([^?\s]*+)\?([^?]*+)\?=")
+_ENCODED_WORD = re.compile(rb'=\?([^?\s"<>]*+)\?([^?\s"<>]*+)\?([^?"<>]*+)\?=')
 _PLAIN_CHARSET = re.compile(
     rb"(?:utf-8|us-ascii|iso-8859-\d{1,2}|windows-125\d)(?:\*[a-z-]+)?", re.I
 )
@@ -48,7 +48,7 @@ def address_of(value: bytes, *, strict: bool) -> bytes | None:
     if match := _BARE.fullmatch(value):
         return _lower(match[1])
     match = _ANGLED.fullmatch(value)
-    if not match or (strict and _hides_address(match[1])):
+    if not match or _is_garbled(match[1]) or (strict and _hides_address(match[1])):
         return None
     return _lower(match[2])
 
@@ -65,15 +65,23 @@ def domain_of(address: bytes) -> bytes:
 
 
 def _lower(address: bytes) -> bytes | None:
+    if b"=?" in address or b"?=" in address:
+        return None  # a careless reader decodes what it takes for an encoded word
     try:
         return address.decode().lower().encode()
     except UnicodeDecodeError:
         return None
 
 
+def _is_garbled(name: bytes) -> bool:
+    """Whether some reader could see an encoded word that ends elsewhere, maybe in the address."""
+    rest = _ENCODED_WORD.sub(b"", name)
+    return b"=?" in rest or b"?=" in rest
+
+
 def _hides_address(name: bytes) -> bool:
     """Whether a display name, or a word encoded in it, holds an address."""
-    if b"@" in name.partition(b"<")[2] or b"=?" in _ENCODED_WORD.sub(b"", name):
+    if b"@" in name.partition(b"<")[2]:
         return True
     return any(_is_unclear(*word) for word in _ENCODED_WORD.findall(name))
 

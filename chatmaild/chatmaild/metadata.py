@@ -1,4 +1,4 @@
-"""chatmail-metadata: the dict server behind IMAP METADATA.
+"""chatmail-metadata: the dict server behind IMAP METADATA, and the sender of notifications.
 
 Keys, as Dovecot asks for them:
 
@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from chatmaild.accounts import Addresses
 from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import RefusedError
 from chatmaild.lean import asyncio
-from chatmaild.service import run
+from chatmaild.push import MAX_REQUEST, Pushes, opener
+from chatmaild.service import placed, run
 from chatmaild.streams import Connection, Peers, cut_line, listening
 from chatmaild.tokens import TokenFiles, check_token
 
@@ -165,31 +166,47 @@ def constants_of(settings: Settings) -> dict[str, Constant]:
 
 @dataclass(frozen=True)
 class Places:
-    """Where Dovecot asks and where tokens are kept."""
+    """Where Dovecot asks, where it tells of new messages, and where we keep what we know."""
 
     socket: Path = Path("/run/chatmail/metadata/dict.sock")
+    push_socket: Path = Path("/run/chatmail/metadata/push.sock")
     tokens: Path = Path("/var/lib/chatmail-metadata/tokens")
+    pushes: Path = Path("/var/lib/chatmail-metadata/pushes")
 
 
 @asynccontextmanager
 async def serve(settings: Settings, places: Places | None = None) -> AsyncIterator[None]:
-    """Answer Dovecot inside the `with`."""
+    """Answer Dovecot, and send notifications, inside the `with`."""
     places = places or Places()
-    tokens = TokenFiles(places.tokens)
+    tokens = TokenFiles(placed(places.tokens))
     tokens.prepare()
     peers = Peers(MAX_CONNECTIONS)
-    with ThreadPoolExecutor(1, thread_name_prefix="tokens") as writer:
-        addresses = Addresses(settings.mail_domain)
+    addresses = Addresses(settings.mail_domain)
+    async with AsyncExitStack() as stack:
+        writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="tokens"))
+        disk = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="pushes"))
         store = Metadata(addresses, tokens, constants_of(settings), writer)
+        pushes = Pushes(addresses, tokens, opener(settings.notification_url))
+        if settings.notification_url:
+            pushes.start(placed(places.pushes), writer, disk)
+        stack.push_async_callback(pushes.finish)
 
-        def connect() -> Connection:
+        def asked() -> Connection:
             return Connection(peers, cut_line(MAX_LINE), Session(store).handle)
 
-        async with listening(places.socket, connect):
-            yield
-        await peers.finish(GRACE)
+        def told() -> Connection:
+            return Connection(peers, cut_line(MAX_REQUEST), pushes.handle)
+
+        stack.push_async_callback(peers.finish, GRACE)
+        await stack.enter_async_context(listening(places.socket, asked))
+        await stack.enter_async_context(listening(places.push_socket, told))
+        yield
 
 
 def main() -> int:
     """The console script."""
-    return run("chatmail-metadata", "Keeps IMAP METADATA and device tokens for Dovecot.", serve)
+    return run(
+        "chatmail-metadata",
+        "Keeps IMAP METADATA for Dovecot, and notifies devices of new mail.",
+        serve,
+    )

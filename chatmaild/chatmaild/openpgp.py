@@ -133,6 +133,8 @@ def _unwrap(lines: bytes) -> bytes:
 
 def _decode(chars: bytes, last: bool) -> bytes:
     """Strict base64: no other character, padding only at the very end, no bits left over."""
+    if len(chars) % 4 or chars.endswith(b"==="):
+        raise Error("padding")  # where none is due, which strict_mode lets pass
     data = a2b_base64(chars, strict_mode=True)
     if len(data) % 3 and not (last and _is_canonical(data, chars)):
         raise Error("padding")

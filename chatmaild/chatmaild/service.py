@@ -15,7 +15,8 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from chatmail_relay.errors import SettingsError
 from chatmail_relay.settings import Settings, load
@@ -43,9 +44,9 @@ def run(
     path = config_path(name, about, sys.argv[1:] if argv is None else argv)
     set_up_logging()
     try:
-        settings = load(path)
+        settings = _placed(load(path))
     except SettingsError as error:
-        log.critical("%s", error)
+        log.critical("%s. %s", error.problem, error.hint)
         return EX_CONFIG
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -54,6 +55,10 @@ def run(
         log.critical("%s cannot run: %s", name, error)
         return 1
     return 0
+
+
+def _placed(settings: Settings) -> Settings:
+    return replace(settings, mailboxes_dir=PurePosixPath(placed(Path(settings.mailboxes_dir))))
 
 
 async def _live(daemon: AbstractAsyncContextManager[None]) -> None:
@@ -99,6 +104,15 @@ def default_config() -> Path:
     return Path("/etc/chatmail-relay/chatmail.ini")
 
 
+def placed(path: Path) -> Path:
+    """Where a path of the relay's really lies: below $CHATMAIL_ROOT when that is set.
+
+    So the daemons run without the folders that only an installed relay has, as any user.
+    """
+    root = os.environ.get("CHATMAIL_ROOT")
+    return Path(root, *path.parts[1:]) if root and path.is_absolute() else path
+
+
 def version() -> str:
     """The installed version of this distribution."""
     from importlib import metadata  # 2 MiB that no running daemon needs
@@ -115,7 +129,8 @@ def _usage(name: str, about: str) -> str:
         "  --config PATH  settings; default: $CREDENTIALS_DIRECTORY/chatmail.ini when there\n"
         "                 is one, else /etc/chatmail-relay/chatmail.ini\n"
         "  --help         this text\n"
-        "  --version      the version"
+        "  --version      the version\n\n"
+        "With $CHATMAIL_ROOT set, sockets, mailboxes and state lie below that folder."
     )
 
 
@@ -194,6 +209,7 @@ def listen_unix(path: Path, mode: int = 0o660, backlog: int = 1024) -> socket.so
     Who may connect is decided by the directory and its group, which the socket inherits. Raises
     StartError when another process answers there or something else lies at that path.
     """
+    path = _listening_place(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         _remove_stale(path)
@@ -210,6 +226,17 @@ def listen_unix(path: Path, mode: int = 0o660, backlog: int = 1024) -> socket.so
         sock.close()
         raise
     return sock
+
+
+def _listening_place(path: Path) -> Path:
+    """Where to listen. Below $CHATMAIL_ROOT nobody else has made the directory."""
+    place = placed(path)
+    if place != path:
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"cannot make {place.parent}: {error.strerror}") from error
+    return place
 
 
 def _remove_stale(path: Path) -> None:

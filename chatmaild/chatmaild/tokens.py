@@ -70,6 +70,12 @@ class TokenFiles:
         if after != before:
             self._write(user, after)
 
+    def forget(self, user: str, token: str) -> None:
+        """Remove one token. Raises LaterError."""
+        before = self._read(user)
+        if token in before:
+            self._write(user, {each: day for each, day in before.items() if each != token})
+
     def _read(self, user: str) -> dict[str, date]:
         try:
             text = Path(self._folder, user).read_text("utf-8", "replace")

@@ -13,6 +13,7 @@ PLACES = (
     "/var/lib/chatmail-relay",
     "/var/spool/postfix/etc",
 )
+HISTORY = "/var/lib/chatmail-relay/history"
 UNIT_FACTS = (
     "ActiveState",
     "UnitFileState",
@@ -55,10 +56,9 @@ def snapshot(relay: Relay) -> Snapshot:
 
 
 def contents(relay: Relay, ignore: Iterable[str] = ()) -> dict[str, str]:
-    """The checksum of every file below the places apply writes to."""
-    shown = relay.machine.run(
-        f"find {' '.join(PLACES)} -type f -exec sha256sum {{}} + 2>/dev/null || :"
-    ).stdout
+    """The checksum of every file below the places apply writes to, but for what it remembers."""
+    find = f"find {' '.join(PLACES)} -path {HISTORY} -prune -o -type f"
+    shown = relay.machine.run(f"{find} -exec sha256sum {{}} + 2>/dev/null || :").stdout
     sums = (line.split(None, 1) for line in shown.splitlines())
     return {path: checksum for checksum, path in sums if path not in ignore}
 

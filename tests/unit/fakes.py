@@ -78,7 +78,7 @@ def install(systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the configurator talk to SYSTEMD instead of the machine's, and not wait for disks."""
     monkeypatch.setattr("os.fsync", lambda handle: None)
     monkeypatch.setattr("chatmail_relay.systemctl.run", systemd.run)
-    monkeypatch.setattr("chatmail_relay.apply.run", systemd.run)
+    monkeypatch.setattr("chatmail_relay.kernel.run", systemd.run)
     monkeypatch.setattr("chatmail_relay.checkers.check", lambda stage, changed: None)
 
 

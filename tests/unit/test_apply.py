@@ -9,8 +9,9 @@ from chatmail_relay.changes import APPLIED, ORIGINALS
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.plan import make_plan
 from chatmail_relay.settings import Settings
+from chatmail_relay.system import Absent, Running
 from chatmail_relay.tree import Found, Tree
-from chatmail_relay.units import DOVEAUTH, DOVECOT, FILTERMAIL, NEWEMAIL, OURS, POSTFIX, UNITS, Unit
+from chatmail_relay.units import DOVEAUTH, DOVECOT, FILTERMAIL, NEWEMAIL, POSTFIX, UNITS
 from chatmail_relay.withdraw import LEFT, withdraw
 from chatmail_relay.work import Work
 
@@ -19,17 +20,18 @@ from tests.unit.fakes import HOST, FakeSystemd, SystemTree, install, settings
 MAIN = PurePosixPath("/etc/postfix/main.cf")
 
 
-class FakeProber:
-    """Units answer, but for the SILENT ones."""
+class FakeSystem(Running):
+    """Units answer at once, but for the SILENT ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(tree, sleep=lambda _seconds: None)
         self.silent: set[str] = set()
         self.asked: list[str] = []
 
-    def ask(self, unit: Unit) -> None:
-        self.asked.append(unit.name)
-        if unit.name in self.silent:
-            raise OperatorError(f"{unit.name} does not answer", "See the journal.")
+    def ask(self, unit: str) -> None:
+        self.asked.append(unit)
+        if unit in self.silent:
+            raise OperatorError(f"{unit} does not answer", "See the journal.")
 
 
 class Relay:
@@ -38,7 +40,7 @@ class Relay:
     def __init__(self, root: Path) -> None:
         self.tree = SystemTree(root)
         self.systemd = FakeSystemd(active={DOVECOT, POSTFIX}, enabled={DOVECOT, POSTFIX})
-        self.prober = FakeProber()
+        self.system = FakeSystem(self.tree)
         self.said: list[str] = []
         self.tree.put(
             MAIN, Found(b"theirs\n", mode=0o644, uid=root.stat().st_uid, gid=root.stat().st_gid)
@@ -46,15 +48,16 @@ class Relay:
 
     def applier(self, wanted: Settings) -> Applier:
         plan = make_plan(wanted, HOST)
-        return Applier(plan, self.tree, self.said.append, self.prober)  # type: ignore[arg-type]
+        return Applier(plan, self.tree, self.system, self.said.append)
 
     def apply(self, *forced: str, **values: str) -> Work:
         self.systemd.calls.clear()
-        self.prober.asked.clear()
+        self.system.asked.clear()
         applier = self.applier(settings(**values))
         work = applier.decide(forced)
         applier.check(work)
-        applier.carry_out(work)
+        if not work.nothing:
+            applier.carry_out(work)
         return work
 
     def contents(self) -> dict[str, bytes]:
@@ -76,7 +79,7 @@ def test_first_apply_starts_everything(relay: Relay) -> None:
     names = [unit.name for unit in UNITS]
     assert relay.systemd.verbs("restart") == names
     assert relay.systemd.enabled == relay.systemd.active == set(names)
-    assert relay.prober.asked == names
+    assert relay.system.asked == names
     assert "daemon-reload" in relay.systemd.calls
 
 
@@ -87,7 +90,7 @@ def test_second_apply_does_nothing(relay: Relay) -> None:
     work = relay.apply()
     assert work.nothing
     assert not relay.systemd.calls
-    assert not relay.prober.asked
+    assert not relay.system.asked
     assert {path: path.stat().st_mtime_ns for path in relay.tree.root.rglob("*")} == stamps
 
 
@@ -108,7 +111,7 @@ def test_exactly_the_units_concerned(
     relay.apply(**values)
     assert relay.systemd.verbs("restart") == restarted
     assert relay.systemd.verbs("reload") == reloaded
-    assert relay.prober.asked == restarted + reloaded
+    assert relay.system.asked == restarted + reloaded
 
 
 def test_mail_elsewhere_needs_a_drop_in_and_loses_it(relay: Relay) -> None:
@@ -154,26 +157,25 @@ def test_failure_puts_everything_back(relay: Relay, trouble: str) -> None:
     if trouble == "does not start":
         relay.systemd.failing = {FILTERMAIL}
     else:
-        relay.prober.silent = {FILTERMAIL}
+        relay.system.silent = {FILTERMAIL}
     with pytest.raises(OperatorError, match=r"filtermail\.service") as caught:
         relay.apply(max_user_send_burst="11")
     assert "Everything is as it was" in caught.value.hint
     assert relay.contents() == before
     assert relay.systemd.verbs("restart").count(FILTERMAIL) == 2
-    relay.systemd.failing = relay.prober.silent = set()
+    relay.systemd.failing = relay.system.silent = set()
     assert relay.apply().nothing
 
 
 def test_first_apply_that_fails_leaves_no_relay(relay: Relay) -> None:
     """Ours are off again, and what ran before has its own configuration again."""
-    relay.prober.silent = {POSTFIX}
+    relay.system.silent = {POSTFIX}
     before = relay.contents()
     with pytest.raises(OperatorError):
         relay.apply()
     assert relay.contents() == before
-    assert not relay.systemd.active & set(OURS)
-    assert relay.systemd.enabled == {DOVECOT, POSTFIX}
-    assert relay.systemd.verbs("restart")[-3:] == [DOVECOT, POSTFIX, "nginx.service"]
+    assert relay.systemd.active == relay.systemd.enabled == {DOVECOT, POSTFIX}
+    assert relay.systemd.verbs("restart")[-2:] == [DOVECOT, POSTFIX]
 
 
 def test_interrupt_puts_everything_back(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,10 +183,10 @@ def test_interrupt_puts_everything_back(relay: Relay, monkeypatch: pytest.Monkey
     relay.apply()
     before = relay.contents()
 
-    def interrupted(unit: Unit) -> None:
+    def interrupted(unit: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(relay.prober, "ask", interrupted)
+    monkeypatch.setattr(relay.system, "ask", interrupted)
     with pytest.raises(KeyboardInterrupt):
         relay.apply(max_user_send_burst="11")
     assert relay.contents() == before
@@ -216,10 +218,10 @@ def test_withdraw_gives_everything_back(relay: Relay) -> None:
 def test_another_root_is_left_alone_but_for_files(tmp_path: Path) -> None:
     """With --root no unit is asked or told anything."""
     plan = make_plan(settings(), HOST)
-    applier = Applier(plan, Tree(tmp_path), lambda line: None)
+    applier = Applier(plan, Tree(tmp_path), Absent(), lambda line: None)
     work = applier.decide()
     applier.check(work)
     applier.carry_out(work)
     assert (tmp_path / "etc/postfix/main.cf").exists()
     assert not work.units
-    assert Applier(plan, Tree(tmp_path), lambda line: None).decide().nothing
+    assert Applier(plan, Tree(tmp_path), Absent(), lambda line: None).decide().nothing

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from chatmail_relay import cli
+from chatmail_relay import cli, commands
 from chatmail_relay.lock import exclusive
 
 STATUS = "".join(
@@ -86,7 +86,7 @@ def test_bug_is_no_traceback(
     def broken(path: Path) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr(cli, "load", broken)
+    monkeypatch.setattr(commands, "load", broken)
     assert run("apply", "--root", root) == 1
     err = capsys.readouterr().err
     assert "unexpected ZeroDivisionError: boom" in err

@@ -38,7 +38,7 @@ def ini(tree: Tree) -> str:
 
 def test_first_answers(tree: Tree) -> None:
     """A domain is enough; only root reads the file."""
-    assert carry_over(Debconf(mail_domain="_alpha.lab"), tree) == 0
+    assert carry_over(Debconf(mail_domain="_alpha.lab"), tree, print) == 0
     assert Settings.from_text(ini(tree)).mail_domain == "_alpha.lab"
     assert tree.look(INI).mode == 0o600
     assert b"mail_domain = _alpha.lab\n" in (tree.look(SYNCED).content or b"")
@@ -46,7 +46,7 @@ def test_first_answers(tree: Tree) -> None:
 
 def test_no_domain(tree: Tree) -> None:
     """Nobody answered: nothing is written."""
-    assert carry_over(Debconf(), tree) == NO_DOMAIN
+    assert carry_over(Debconf(), tree, print) == NO_DOMAIN
     assert not tree.look(INI).exists
 
 
@@ -54,10 +54,10 @@ def test_what_is_not_asked_stays(tree: Tree) -> None:
     """Comments and settings that debconf knows nothing of survive."""
     text = "# mine\n[params]\nmail_domain = _alpha.lab\nmax_user_send_burst = 12\n"
     tree.put(INI, Found(text.encode(), None, 0, 0, 0o644))
-    assert carry_over(Debconf(mail_domain="_alpha.lab"), tree) == 0
+    assert carry_over(Debconf(mail_domain="_alpha.lab"), tree, print) == 0
     assert ini(tree) == text
     assert tree.look(INI).mode == 0o600
-    assert carry_over(Debconf(mail_domain="_alpha.lab", registration="closed"), tree) == 0
+    assert carry_over(Debconf(mail_domain="_alpha.lab", registration="closed"), tree, print) == 0
     assert ini(tree).startswith(text)
     assert Settings.from_text(ini(tree)).registration == "closed"
 
@@ -79,11 +79,11 @@ def test_made_tokens_differ_and_are_allowed() -> None:
 
 def test_wrong_answer_is_forgotten(tree: Tree) -> None:
     """It would stop every later upgrade; the ini stays, and debconf agrees with it again."""
-    carry_over(Debconf(mail_domain="_alpha.lab"), tree)
+    carry_over(Debconf(mail_domain="_alpha.lab"), tree, print)
     before = ini(tree)
     debconf = Debconf(mail_domain="a/b")
     with pytest.raises(SettingsError, match="a/b") as caught:
-        carry_over(debconf, tree)
+        carry_over(debconf, tree, print)
     assert "dpkg-reconfigure" in caught.value.hint
     assert ini(tree) == before
     assert debconf.answers["mail_domain"] == "_alpha.lab"
@@ -93,5 +93,5 @@ def test_broken_ini_is_not_overwritten(tree: Tree) -> None:
     """An admin's mistake is told with its line, not repaired by guessing."""
     tree.put(INI, Found(b"[params]\nmail_domain = a.b\nbogus = 1\n", None, 0, 0, 0o600))
     with pytest.raises(SettingsError, match=r"chatmail\.ini:3: bogus"):
-        carry_over(Debconf(mail_domain="a.b"), tree)
+        carry_over(Debconf(mail_domain="a.b"), tree, print)
     assert "bogus" in ini(tree)

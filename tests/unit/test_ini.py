@@ -58,6 +58,13 @@ def test_a_setting_without_a_line_is_appended() -> None:
     assert Settings.from_text(text) == settings(imap_compress="yes")
 
 
+def test_a_comment_before_the_section_is_no_default() -> None:
+    """Nothing is put where no section has begun."""
+    text = "#admin_contact = x\n" + OWN
+    changed = render_ini(settings(admin_contact="x@y.z"), text)
+    assert Settings.from_text(changed) == settings(admin_contact="x@y.z")
+
+
 @pytest.mark.parametrize("changed", [{"admin_contact": ""}, {"resolver_forward": "9.9.9.9 ::1"}])
 def test_back_and_forth(changed: dict[str, str]) -> None:
     """A change and its opposite lead back to the same settings."""

@@ -31,6 +31,11 @@ UNCLEAR = {
     "empty group": b" friends:;",
     "group around brackets": b" friends: <a@b.lab>;",
     "route": b" <@c.lab:a@b.lab>",
+    "encoded word as the local part": b" =?utf-8?q?x=40y?=@b.lab",
+    "encoded word into the address": b" =?utf-8?q?x <a=40?=@b.lab>",
+    "encoded word that a fold cuts": b" =?utf-\r\n <8?q?x?=a@b.lab>",
+    "encoded word with a quote": b' =?utf-8?q?x"?=y?=" <a@b.lab>',
+    "encoded word in brackets": b" <=?utf-8?b?PGFAYj4=?=a@b.lab>",
     "comment after": b" a@b.lab (c@d.lab)",
     "comment before": b" (hello) a@b.lab",
     "comment inside": b" a(hello)@b.lab",
@@ -74,6 +79,12 @@ def test_finds_the_address(value: bytes) -> None:
 def test_in_doubt_there_is_none(value: bytes) -> None:
     """Whatever another reader could take for a different address, or hides one."""
     assert address_of(value, strict=True) is None
+
+
+@pytest.mark.parametrize("what", [what for what in UNCLEAR if what.startswith("encoded word ")])
+def test_no_reader_decodes_the_address(what: str) -> None:
+    """From outside, too, no encoded word reaches into the address."""
+    assert address_of(UNCLEAR[what], strict=False) is None
 
 
 def test_reports_have_comments() -> None:

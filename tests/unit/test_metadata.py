@@ -20,7 +20,7 @@ ME = USER.encode()
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     """Where the daemon is in a test."""
-    return Places(tmp_path / "dict.sock", tmp_path / "tokens")
+    return Places(*(tmp_path / name for name in ("dict.sock", "push.sock", "tokens", "pushes")))
 
 
 def dialogue(places: Places, *lines: bytes, **values: object) -> bytes:
@@ -131,7 +131,9 @@ def test_strange_users(places: Places, user: bytes) -> None:
     assert first == b"F1\tnot a user of this relay"
     assert second == b"Fnot a user of this relay"
     assert list(places.tokens.iterdir()) == []
-    assert {path.name for path in places.tokens.parent.iterdir()} - {"dict.sock"} == {"tokens"}
+    assert {path.name for path in places.tokens.parent.iterdir()} - {"dict.sock", "push.sock"} == {
+        "tokens"
+    }
 
 
 @pytest.mark.parametrize(

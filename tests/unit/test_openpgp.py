@@ -97,6 +97,12 @@ BROKEN_ARMOR = {
     "bare LF": ARMOR.replace(CRC, CRC[1:]),
     "bare CR": ARMOR.replace(CRC, b"\r" + CRC),
     "bare LF after": ARMOR + b"\n",
+    "padding where none is due": m.armor(m.pkesk() + m.seipd(99), crc=False).replace(
+        b"\r\n-----END", b"=\r\n-----END"
+    ),
+    "four paddings where none is due": m.armor(m.pkesk() + m.seipd(99), crc=False).replace(
+        b"\r\n-----END", b"====\r\n-----END"
+    ),
     "padding inside": m.armor(m.pkesk(), crc=False).replace(b"\r\n-----END", b"==\r\n-----END"),
     "bits left over": m.armor(m.pkesk() + m.packet(m.SEIPD, b"ab"), crc=False).replace(
         b"=\r\n-----END", b"\0"

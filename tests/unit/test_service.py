@@ -195,3 +195,23 @@ def test_listen_nowhere(tmp_path: Path) -> None:
 async def _never(settings: Settings) -> AsyncIterator[None]:
     raise AssertionError
     yield
+
+
+def test_placed_below_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With $CHATMAIL_ROOT, absolute paths lie below it and folders of sockets are made."""
+    path = Path("/run/chatmail/x.sock")
+    monkeypatch.delenv("CHATMAIL_ROOT", raising=False)
+    assert service.placed(path) == path
+    monkeypatch.setenv("CHATMAIL_ROOT", os.fspath(tmp_path))
+    assert service.placed(path) == tmp_path / "run/chatmail/x.sock"
+    assert service.placed(Path("x")) == Path("x")
+    with service.listen_unix(path):
+        assert (tmp_path / "run/chatmail/x.sock").is_socket()
+
+
+def test_a_root_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon says which folder it cannot make."""
+    (tmp_path / "run").write_text("")
+    monkeypatch.setenv("CHATMAIL_ROOT", os.fspath(tmp_path))
+    with pytest.raises(StartError, match=r"cannot make .*/run/chatmail"):
+        service.listen_unix(Path("/run/chatmail/x.sock"))

@@ -187,6 +187,13 @@ FORMS = {
     "the section twice": f"{MINIMAL}[params]\n",
     "no domain": "[params]\n",
     "a value over two lines": "[params]\nmail_domain = a.b\n c.d\n",
+    "a value begun in the next line": "[params]\nmail_domain =\n a.b\n",
+    "a carriage return alone": f"{MINIMAL}imap_compress = no\rregistration = closed\n",
+    "a vertical tab for a newline": f"{MINIMAL}\x0bregistration = closed\n",
+    "a form feed for a newline": f"{MINIMAL}\x0cregistration = closed\n",
+    "a C1 newline": f"{MINIMAL}#\x85registration = closed\n",
+    "a line separator": f"{MINIMAL}#\u2028registration = closed\n",
+    "a control character in a comment": f"{MINIMAL}# \x1b[2J\n",
     "a comment behind a value": "[params]\nmail_domain = a.b # here\n",
 }
 
@@ -271,7 +278,7 @@ def test_few_questions_by_default() -> None:
     urgent = re.findall(
         r"(?:db_input|ask) (?:critical|high) (?:chatmail-relay/)?(?!invalid|chatmail)(\w+)", script
     )
-    assert set(urgent) == {"mail_domain", "replace_postfix"}
+    assert set(urgent) == {"mail_domain", "change_domain", "replace_postfix"}
     asked = {key for key, item in abouts().items() if item.question}
     assert asked == set(re.search(r'ASKED="(.*)"', script)[1].split())  # type: ignore[index]
 

@@ -123,3 +123,12 @@ def test_disk_errors_are_temporary(tokens: TokenFiles, tmp_path: Path) -> None:
         tokens.tokens(USER)
     with pytest.raises(LaterError):
         TokenFiles(tmp_path / "nowhere").update(USER, ["a"])
+
+
+def test_forget(tokens: TokenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One token goes, the others keep their day; one that is not there costs no write."""
+    tokens.update(USER, ["a", "b"])
+    tokens.forget(USER, "a")
+    assert tokens.tokens(USER) == ["b"]
+    monkeypatch.setattr(tokens, "_write", lambda *_: pytest.fail("written"))
+    tokens.forget(USER, "a")

@@ -1,0 +1,157 @@
+"""What the commands of `chatmail-relay` do; each takes its options and returns the exit code."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from chatmail_relay import before, domain, history, journal, undo
+from chatmail_relay.apply import Applier
+from chatmail_relay.changes import Change
+from chatmail_relay.errors import OperatorError
+from chatmail_relay.history import Entry
+from chatmail_relay.host import read_host
+from chatmail_relay.lock import LOCK, exclusive
+from chatmail_relay.output import say
+from chatmail_relay.plan import Plan, make_plan
+from chatmail_relay.report import summary
+from chatmail_relay.settings import DEFAULT_PATH, load
+from chatmail_relay.system import system_of
+from chatmail_relay.tree import Found, Tree
+from chatmail_relay.version import version
+
+INI = PurePosixPath(DEFAULT_PATH)
+UNAPPLIED = INI.with_name("chatmail.ini.unapplied")
+"""Edits of the ini that a rollback would lose."""
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Make the relay be what its settings say."""
+    tree = Tree(options.root.resolve())
+    with exclusive(tree.root / LOCK, say):
+        _recover_first(tree, options)
+        settings = load(tree.real(INI))
+        for warning in settings.warnings():
+            say(f"warning: {warning}")
+        plan = make_plan(settings, read_host(tree.root))
+        ini = (tree.look(INI).content or b"").decode()
+        return _carry_out(plan, ini, tree, options, forced=_known(options.restart, plan.units))
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Return to an earlier configuration, the ini included."""
+    tree = Tree(options.root.resolve())
+    with exclusive(tree.root / LOCK, say):
+        _recover_first(tree, options)
+        entry = history.find(tree, options.number)
+        say(f"returning to configuration {entry.number} of {entry.when} UTC")
+        besides = list(_ini_changes(entry, tree))
+        why = f"rollback to {entry.number}"
+        return _carry_out(entry.plan(), entry.ini, tree, options, besides=besides, why=why)
+
+
+def show_history(options: argparse.Namespace) -> int:
+    """List the configurations that are kept, the latest first."""
+    tree = Tree(options.root.resolve())
+    kept = history.entries(tree)
+    if not kept:
+        say("no configuration has been applied yet")
+    for entry in reversed(kept):
+        now = "*" if entry is kept[-1] else " "
+        say(f"{now}{entry.number:>5}  {entry.when} UTC  {entry.version:<10}  {entry.what[0]}")
+        for more in entry.what[1:]:
+            say(f"{'':38}{more}".rstrip())
+    return 0
+
+
+def recover(options: argparse.Namespace) -> int:
+    """End an apply that was interrupted."""
+    tree = Tree(options.root.resolve())
+    with exclusive(tree.root / LOCK, say):
+        done = undo.recover(tree, system_of(tree), say, booting=options.boot)
+        say(f"an apply was interrupted: {done}" if done else "no apply was interrupted")
+        return 0
+
+
+def _recover_first(tree: Tree, options: argparse.Namespace) -> None:
+    if options.diff or getattr(options, "check", False):
+        if journal.running(tree) or journal.committed(tree):
+            say("warning: an apply was interrupted; `chatmail-relay apply` ends it first")
+    elif done := undo.recover(tree, system_of(tree), say):
+        say(f"an apply was interrupted: {done}")
+
+
+def _carry_out(
+    plan: Plan,
+    ini: str,
+    tree: Tree,
+    options: argparse.Namespace,
+    *,
+    forced: Iterable[str] = (),
+    besides: Iterable[Change] = (),
+    why: str = "",
+) -> int:
+    look_only = options.diff or getattr(options, "check", False)
+    _guard_accounts(plan, tree, options, look_only=look_only)
+    applier = Applier(plan, tree, system_of(tree), say)
+    work = applier.decide(forced, besides)
+    applier.check(work)
+    if options.diff:
+        say("".join(change.diff() for change in work.changes).rstrip())
+    if not look_only:
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        entry = history.next_entry(plan, ini, tree, when=when, version=version(), why=why)
+        known = entry.same_as(history.latest(tree))
+        if not (work.nothing and known):
+            if tree.is_system:
+                before.record(tree)
+            applier.carry_out(work, None if known else entry)
+    for line in summary(plan, work, done=not look_only):
+        say(line)
+    return 1 if getattr(options, "check", False) and not work.nothing else 0
+
+
+def _guard_accounts(
+    plan: Plan, tree: Tree, options: argparse.Namespace, *, look_only: bool
+) -> None:
+    """Have somebody agree that the accounts of another domain are lost."""
+    change = domain.change(plan.settings, tree)
+    if change is None:
+        return
+    if look_only:
+        say(f"warning: {change}")
+        return
+    somebody = sys.stdin.isatty() and sys.stdout.isatty()
+    ask = _yes if somebody else None
+    domain.consent(change, allowed=options.change_domain, ask=ask, warn=say)
+
+
+def _yes(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _ini_changes(entry: Entry, tree: Tree) -> Iterable[Change]:
+    """The ini as it was for ENTRY; what was edited since the last apply is kept beside it."""
+    present = tree.look(INI)
+    after = Found(entry.ini.encode(), None, *tree.ids("root", "root"), 0o600)
+    last = history.latest(tree)
+    if present.content is not None and last and present.content != last.ini.encode():
+        say(f"edits of {INI} which were never applied are kept in {UNAPPLIED}")
+        yield Change(UNAPPLIED, tree.look(UNAPPLIED), replace(present, mode=0o600))
+    if present.content != after.content:
+        yield Change(INI, present, after)
+
+
+def _known(names: Sequence[str], units: Sequence[str]) -> list[str]:
+    full = [name if "." in name else f"{name}.service" for name in names]
+    for name in full:
+        if name not in units:
+            raise OperatorError(
+                f"{name} is no unit of the relay", f"Its units are {', '.join(units)}."
+            )
+    return full

@@ -232,7 +232,7 @@ dpkg-deb -b rival rival.deb
 
 
 def test_deconfiguration_that_fails(guest: Guest, user: User) -> None:
-    """A package that wants nginx's place does not come: the relay says how it comes back, and does."""
+    """Nginx's place is wanted and not taken: the relay says how it comes back, and does."""
     machine = guest.relay.machine
     machine.run(RIVAL)
     done = machine.run("dpkg -i -B /root/rival.deb 2>&1", check=False, env=NONINTERACTIVE)

@@ -7,9 +7,8 @@ response, https://www.rfc-editor.org/rfc/rfc4959 .
 import base64
 import re
 from dataclasses import dataclass
-from types import TracebackType
 
-from tests.clients.net import TIMEOUT, Place, closing_on_error, encrypt, opened
+from tests.clients.net import TIMEOUT, Conversation, Place, closing_on_error, encrypt, opened
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Answer:
         return f"{self.status} {self.text}"
 
 
-class Imap:
+class Imap(Conversation):
     """One connection, greeted; a context manager that hangs up."""
 
     def __init__(
@@ -61,26 +60,6 @@ class Imap:
         )
         with closing_on_error(self):
             self.greeting = self._wire.line().decode()
-
-    def __enter__(self) -> "Imap":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def local_address(self) -> str:
-        """The address the server sees this client at."""
-        return self._wire.local_address
-
-    def close(self) -> None:
-        """Hang up without a word."""
-        self._wire.close()
 
     def begin(self, line: str | bytes) -> str:
         """Say a command without waiting for its answer; its tag."""

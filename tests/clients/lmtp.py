@@ -6,13 +6,12 @@ Protocol: https://www.rfc-editor.org/rfc/rfc2033 ; spoken as Postfix does, on Do
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
 
-from tests.clients.net import TIMEOUT, Lines
+from tests.clients.net import TIMEOUT, Conversation, Lines
 from tests.clients.smtp import stuffed
 
 
-class Lmtp:
+class Lmtp(Conversation):
     """One connection, greeted; a context manager that hangs up."""
 
     def __init__(self, path: Path) -> None:
@@ -22,17 +21,6 @@ class Lmtp:
         self._wire = Lines(sock)
         self._expect(b"220")
         self._say(b"LHLO postfix.lab", b"250")
-
-    def __enter__(self) -> "Lmtp":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._wire.close()
 
     def deliver(self, sender: str, recipient: str, message: bytes) -> float:
         """Deliver to one recipient; the seconds from the final dot to the 250."""

@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 TIMEOUT = 30.0  # seconds for any one answer: the longest a relay under test may take
 
@@ -114,6 +115,32 @@ class Lines:
         if not data:
             raise EOFError(f"connection closed after {bytes(self._buffer)!r}")
         self._buffer += data
+
+
+class Conversation:
+    """A connection that speaks in lines; a context manager that hangs up."""
+
+    _wire: Lines
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def local_address(self) -> str:
+        """The address the server sees this client at."""
+        return self._wire.local_address
+
+    def close(self) -> None:
+        """Hang up without a word."""
+        self._wire.close()
 
 
 class Closable(Protocol):

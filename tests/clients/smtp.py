@@ -9,9 +9,8 @@ import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
-from tests.clients.net import TIMEOUT, Place, closing_on_error, encrypt, opened
+from tests.clients.net import TIMEOUT, Conversation, Place, closing_on_error, encrypt, opened
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Reply:
         return f"{self.code} {self.text}"
 
 
-class Smtp:
+class Smtp(Conversation):
     """One connection, greeted; a context manager that hangs up."""
 
     def __init__(
@@ -66,26 +65,6 @@ class Smtp:
         )
         with closing_on_error(self):
             self.greeting = self.reply()
-
-    def __enter__(self) -> "Smtp":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def local_address(self) -> str:
-        """The address the server sees this client at."""
-        return self._wire.local_address
-
-    def close(self) -> None:
-        """Hang up without a word."""
-        self._wire.close()
 
     def send(self, data: bytes) -> None:
         """Write bytes as they are."""

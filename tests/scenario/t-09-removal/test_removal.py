@@ -79,7 +79,9 @@ REMOVED = (
     May(r"(user|group) _chatmail(-filter|-lastlogin|-metadata|-new)?", "owners, locked"),
     May(r"(file|content) /var/lib/systemd/deb-systemd-helper-.*", "whether units start"),
     May(r"file /run/log/journal/[0-9a-f]+\.chatmail(/.*)?", "the last logs, in memory"),
-    May(r"file /run/systemd/journal\.chatmail(/.*)?", "journald's folder for them"),
+    May(r"file (/run/systemd/journal|/var/log/journal/[0-9a-f]+)\.chatmail", "journald's folders"),
+    May(r"(file|content) /etc/bash_completion\.d(/.*)?", "python3-argcomplete's, not purged"),
+    May(r"package python3-argcomplete", "removed, not purged"),
 )
 """What `apt remove` leaves."""
 

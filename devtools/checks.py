@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from devtools import lint
 from devtools.progress import Progress
 from devtools.run import Failure, environment
-from devtools.sources import REPOSITORY
+from devtools.sources import DISTRIBUTIONS, REPOSITORY
 
 SCENARIOS = REPOSITORY / "tests/scenario"
 
@@ -55,9 +56,14 @@ def bench(names: Sequence[str]) -> None:
     _python("bench", *names)
 
 
+def _paths() -> dict[str, str]:
+    """Where Python finds the distributions of the tree."""
+    return {"PYTHONPATH": os.pathsep.join(str(REPOSITORY / name) for name in DISTRIBUTIONS)}
+
+
 def _python(module: str, *arguments: str) -> None:
     """Run a module with our own Python, its output going where ours goes."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment(), check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment(_paths()), check=False)
     if done.returncode:
         raise Failure(f"{module}: exit code {done.returncode}")

@@ -10,16 +10,14 @@ from pathlib import Path
 from devtools import roots
 from devtools.progress import Progress
 from devtools.run import Failure, environment, run
-from devtools.sources import REPOSITORY
-
-OURS = ("chatmaild", "chatmail-relay-config")
+from devtools.sources import DISTRIBUTIONS, REPOSITORY
 
 
 def fuzz(targets: Sequence[str], minutes: float) -> None:
     """Fuzz these targets, or all, each for so long; raises `Failure` when one broke."""
     with Progress("fuzz") as progress, progress.stage("the fuzzer"):
         libraries = _libraries()
-    paths = [str(libraries), *(str(REPOSITORY / name) for name in OURS)]
+    paths = [str(libraries), *(str(REPOSITORY / name) for name in DISTRIBUTIONS)]
     command = [sys.executable, "-m", "tests.fuzz", f"--minutes={minutes}", *targets]
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment({"PYTHONPATH": ":".join(paths)}), check=False

@@ -16,6 +16,8 @@ from devtools import roots
 from devtools.run import Failure, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+DISTRIBUTIONS = ("chatmaild", "chatmail-relay-config")
+"""The folders of the Python distributions, for PYTHONPATH."""
 
 VERSION_SUFFIXES = {"bookworm": "+deb12u1", "trixie": "+deb13u1"}
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}

@@ -16,7 +16,6 @@ from chatmail_relay.errors import SettingsError
 from chatmail_relay.inifile import IniFile
 from chatmail_relay.kinds import (
     AbsolutePath,
-    Address,
     Addresses,
     Decimal,
     DomainName,
@@ -218,7 +217,7 @@ class Settings:
             unit="connections",
         ),
     )
-    resolver_forward: tuple[Address, ...] = field(
+    resolver_forward: tuple[str, ...] = field(
         default=(),
         metadata=describe(
             Addresses(),

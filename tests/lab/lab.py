@@ -20,6 +20,7 @@ from devtools.progress import Progress
 from devtools.roots import close_overlay, locked, open_overlay
 from devtools.run import Failure, run
 from tests.lab import dns, groups, images, namespaces, network, state, sysctls
+from tests.lab.ca import Authority
 from tests.lab.clients import NODE, Clients
 from tests.lab.dns import Dns
 from tests.lab.machine import Machine, forget_runs
@@ -114,6 +115,11 @@ class Lab:
     def _next_index(self) -> int:
         used = {int(self._state.read(f"machines/{n}")["index"]) for n in self._state.machines()}
         return min(set(range(len(used) + 1)) - used)
+
+    @property
+    def ca(self) -> Authority:
+        """The certification authority of this lab, made when it is first asked for."""
+        return Authority(self._state.folder / "ca")
 
     @property
     def machines(self) -> list[Machine]:

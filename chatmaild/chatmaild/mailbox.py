@@ -1,6 +1,7 @@
 """The address in a `From:` header, for those headers in which every reader finds the same one.
 
-`ADDRESS`, `<ADDRESS>` or `NAME <ADDRESS>`; no groups, lists, routes or quoted local parts.
+`ADDRESS`, `<ADDRESS>` or `NAME <ADDRESS>`; no groups, lists, routes or quoted local parts. The
+domain is a name, or an IPv4 address in brackets.
 https://www.rfc-editor.org/rfc/rfc5322#section-3.4 ; encoded words are
 https://www.rfc-editor.org/rfc/rfc2047 .
 """
@@ -16,7 +17,9 @@ MAX_LENGTH = 4096
 # Groups repeat with `*`, not the possessive `*+`: Python 3.11.2 takes half of a last repetition.
 _ATEXT = rb"[0-9A-Za-z!#$%&'*+/=?^_`{|}~\x80-\xff-]"
 _LOCAL = _ATEXT + rb"++(?:\." + _ATEXT + rb"++)*"
-_DOMAIN = rb"(?:[0-9A-Za-z_\x80-\xff-]++(?:\.[0-9A-Za-z_\x80-\xff-]++)*|\[[0-9A-Za-z.:]++\])"
+_BYTE = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = _BYTE + rb"(?:\." + _BYTE + rb"){3}"
+_DOMAIN = rb"(?:[0-9A-Za-z_\x80-\xff-]++(?:\.[0-9A-Za-z_\x80-\xff-]++)*|\[" + _IPV4 + rb"\])"
 _ADDRESS = rb"(" + _LOCAL + rb"@" + _DOMAIN + rb")"
 _NAME = (
     rb'((?:[0-9A-Za-z!#$%&\'*+./=?^_`{|}~\x80-\xff-]++|[ \t]++|"(?:[^"\\\x00-\x1f\x7f]'

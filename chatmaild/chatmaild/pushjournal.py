@@ -30,7 +30,8 @@ PAUSE = 5.0
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINE = re.compile(
-    rb"(\+ ([0-9]{1,12}) |- )([a-z0-9._-]+@[a-z0-9._-]+) ([0-9a-f]{16}) ([0-9a-f]{8})\n"
+    rb"(\+ ([0-9]{1,12}) |- )([a-z0-9._-]+@(?:[a-z0-9._-]+|\[[0-9.]+\])) ([0-9a-f]{16})"
+    rb" ([0-9a-f]{8})\n"
 )
 
 Waiting = Iterable[tuple[Key, float]]

@@ -14,7 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("openpgp", "mail", "mailbox", "dict", "socketmap", "doveauth", "ini")
+NAMES = (
+    *("openpgp", "mail", "mailbox", "envelope", "wire"),
+    *("dict", "socketmap", "doveauth", "push", "journal", "ini"),
+)
 
 
 def main() -> int:

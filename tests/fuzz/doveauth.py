@@ -6,14 +6,13 @@ import asyncio
 import re
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from chatmaild.doveauth import Accounts, LineService, Recipients, World
 from chatmaild.limits import State
 
+from tests.fuzz.surroundings import AtOnce, answered, memory
 from tests.fuzz.target import FalseAccept, Target
 from tests.unit.daemons import settings
 
@@ -27,18 +26,6 @@ _SEEN = re.compile(rb"seen\t([A-Za-z0-9._-]{1,64}@_[Aa]lpha\.lab)\t[0-9]{1,12}",
 _ANSWER = re.compile(rb"(?:ok|exists|unknown|(?:refused|later)\t[^\t\n]+|[a-z0-9._@ -]*)\n")
 
 
-class _AtOnce(Executor):
-    """Runs what it is given before it returns."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            done.set_exception(error)
-        return done
-
-
 class Lines(Target):
     """One request line, on an empty relay."""
 
@@ -49,13 +36,13 @@ class Lines(Target):
     )
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="fuzz-doveauth-", dir=_memory()))
+        self._folder = Path(tempfile.mkdtemp(prefix="fuzz-doveauth-", dir=memory()))
         relay = settings(self._folder, max_new_accounts_per_hour=1_000_000)
         self._domain = Path(relay.domain_dir)
         self._loop = asyncio.new_event_loop()
         plenty = State(load=0.0, memory=1 << 40, disk=1 << 40)
         world = World(lambda: 1.7e9, lambda: 0.0, lambda _: plenty, lambda _: "{X}hash")
-        accounts = Accounts(relay, _AtOnce(), world)
+        accounts = Accounts(relay, AtOnce(), world)
         self._lines = LineService(accounts, frozenset(("create", "seen", "list")))
         self._recipients = Recipients(relay)
 
@@ -96,8 +83,7 @@ class Lines(Target):
         return answer == b"ok\n"
 
     def _ask(self, data: bytes) -> bytes:
-        answer = self._lines.handle(data)
-        return answer if isinstance(answer, bytes) else self._loop.run_until_complete(_wait(answer))
+        return self._loop.run_until_complete(answered(self._lines.handle(data)))
 
     def _compare(self, data: bytes, answer: bytes) -> None:
         made = sorted(path.name for path in self._domain.iterdir())
@@ -116,11 +102,3 @@ class Lines(Target):
             raise FalseAccept("it looked for a user of another name")
         if list(self._folder.iterdir()) != [self._domain]:
             raise FalseAccept("something was made outside the domain's folder")
-
-
-async def _wait(answer: Awaitable[bytes]) -> bytes:
-    return await answer
-
-
-def _memory() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None

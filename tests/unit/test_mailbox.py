@@ -17,6 +17,7 @@ FOUND = {
     b" A.b-C_d@B.LAB": b"a.b-c_d@b.lab",
     b" <a@_b.lab>": b"a@_b.lab",
     b" <a@[192.0.2.1]>": b"a@[192.0.2.1]",
+    b" a@[255.250.19.0]": b"a@[255.250.19.0]",
 }
 
 UNCLEAR = {
@@ -51,6 +52,17 @@ UNCLEAR = {
     "fold before all": b"\r\n <a@b.lab>",
     "dot at the end": b" <a@b.lab.>",
     "two dots": b" <a..c@b.lab>",
+    "literal with two dots": b" <a@[1..2.3.4]>",
+    "literal of three numbers": b" <a@[1.2.3]>",
+    "literal of five numbers": b" <a@[1.2.3.4.5]>",
+    "literal beyond a byte": b" <a@[1.2.3.256]>",
+    "literal with a leading zero": b" <a@[1.2.3.04]>",
+    "literal in hexadecimal": b" <a@[0x1.2.3.4]>",
+    "literal with a space": b" <a@[1.2.3.4 ]>",
+    "literal that goes on": b" <a@[1.2.3.4].lab>",
+    "literal of letters": b" <a@[b.lab]>",
+    "literal for IPv6": b" <a@[IPv6:2001:db8::1]>",
+    "literal without brackets around all": b" <a@[1.2.3.4>",
     "open quote": b' "Alice <a@b.lab>',
     "tab and NUL": b" A\0\t<a@b.lab>",
     "address in a quoted name": b' "<c@d.lab>" <a@b.lab>',

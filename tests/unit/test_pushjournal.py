@@ -82,6 +82,18 @@ def test_saved(disk: Disk) -> None:
     assert disk.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_relay_without_a_name(disk: Disk) -> None:
+    """Users of a relay whose domain is an IPv4 address are found again, too."""
+    key = Key("one@[192.0.2.1]", ONE.device)
+
+    async def steps() -> None:
+        disk.add(key, 1000)
+        await disk.journal.close()
+
+    run(steps)
+    assert disk.kept() == {key: 1000}
+
+
 def test_one_sync_for_all_who_wait(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who come while the disk is busy are served together."""
     syncs: list[int] = []

@@ -12,6 +12,7 @@ killed, is ended by the next.
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,7 @@ from typing import Self
 from devtools.progress import Progress
 from devtools.roots import close_overlay, locked, open_overlay
 from devtools.run import Failure, run
-from tests.lab import dns, groups, images, namespaces, network, state, sysctls
+from tests.lab import dns, firewall, groups, images, namespaces, network, state, sysctls
 from tests.lab.ca import Authority
 from tests.lab.clients import NODE, Clients
 from tests.lab.dns import Dns
@@ -128,9 +129,9 @@ class Lab:
 
     def remove(self, machine: Machine) -> None:
         """Take one machine away, with its files."""
-        index = int(self._state.read(f"machines/{machine.name}")["index"])
+        port = self._port(machine)
         machine.remove()
-        network.unplug(machine.namespace, self._bridge, 1 + index)
+        network.unplug(machine.namespace, self._bridge, port)
         self.dns.delete(f"{machine.name}.lab")
         (self._state.folder / "machines" / f"{machine.name}.json").unlink()
 
@@ -145,6 +146,19 @@ class Lab:
         self.dns.set(site, "A", network.ROUTER4)
         self.dns.set(site, "AAAA", network.ROUTER6)
         return f"http://{site}/"
+
+    def drop(
+        self, source: Machine | None, target: Machine | None, *ports: int
+    ) -> AbstractContextManager[None]:
+        """Lose all TCP packets from one machine to ports of another for a `with` block.
+
+        None is everybody. Nobody answers, as where a hoster blocks a port.
+        """
+        first, second = (None if end is None else self._port(end) for end in (source, target))
+        return firewall.dropped(self._bridge, first, second, ports)
+
+    def _port(self, machine: Machine) -> int:
+        return 1 + int(self._state.read(f"machines/{machine.name}")["index"])
 
     def end(self) -> None:
         """Remove everything: machines, networks, files."""

@@ -83,13 +83,19 @@ def _add_address(namespace: str, device: str, address: Address, *options: str) -
     _ip(namespace, "address", "add", f"{address.ipv6}/{LENGTH6}", "dev", device, "nodad", *options)
 
 
+def port_name(port: int) -> str:
+    """Return what the bridge's end of a node's link is called."""
+    return f"port{port}"
+
+
 def plug_in(prefix: str, node: str, port: int, address: Address) -> str:
     """Make the namespace of `node`, with its eth0 in the bridge's port `port`; return its name."""
     name = f"{prefix}{node}"
     bridge = f"{prefix}bridge"
     namespaces.add(name)
-    _ip(bridge, "link", "add", f"port{port}", "type", "veth", "peer", "eth0", "netns", name)
-    _ip(bridge, "link", "set", f"port{port}", "master", "bridge", "up")
+    link = port_name(port)
+    _ip(bridge, "link", "add", link, "type", "veth", "peer", "eth0", "netns", name)
+    _ip(bridge, "link", "set", link, "master", "bridge", "up")
     # The next machine with this address has this one's, too: nobody's ARP cache is in its way.
     _ip(name, "link", "set", "eth0", "address", f"02:83:00:00:{port >> 8:02x}:{port & 255:02x}")
     _add_address(name, "eth0", address)
@@ -111,5 +117,5 @@ def add_client_block(namespace: str, block: int) -> Address:
 
 def unplug(namespace: str, bridge: str, port: int) -> None:
     """Take a node off the bridge and remove its namespace."""
-    run(["ip", "-n", bridge, "link", "delete", f"port{port}"], check=False)
+    run(["ip", "-n", bridge, "link", "delete", port_name(port)], check=False)
     namespaces.delete(namespace)

@@ -60,6 +60,7 @@ class Rules(Target):
                 if len(message) < 8000:
                     yield message
             yield structures.VERSION_IN_ARMOR(sender, USER)
+            yield make.securejoin_request(sender, USER).replace(b"/mixed", b"/report", 1)
             sound = make.encrypted(sender, USER, 60)
             yield sound
             for name in ('"A, B" ', "A B ", "=?utf-8?q?J=C3=B6?= ", '"a\\"b" '):
@@ -108,16 +109,16 @@ class Rules(Target):
     def _expect_allowed(self, mail: Mail, *, reports: bool) -> None:
         if mail.kind == "multipart/encrypted" and len(mail.parts) == 2:
             return self._expect_encrypted(mail)
+        if _is_securejoin(mail):
+            return None
         if reports and mail.kind == "multipart/report":
             return _expect_report(mail)
-        return _expect_securejoin(mail)
+        raise FalseAccept(_shown(mail))
 
     def _expect_encrypted(self, mail: Mail) -> None:
         version, data = mail.parts
         kinds = (version.kind, data.kind)
         if kinds != ("application/pgp-encrypted", "application/octet-stream"):
-            if mail.message["Secure-Join"]:
-                return _expect_securejoin(mail)
             raise FalseAccept(f"parts {kinds}")
         if version.content.strip(b" \t\r\n") != b"Version: 1" or mail.around.strip():
             raise FalseAccept("text beside the encrypted part")
@@ -142,9 +143,18 @@ def _expect_report(mail: Mail) -> None:
         raise FalseAccept(f"report: {automatic} {kind} {name}")
 
 
-def _expect_securejoin(mail: Mail) -> None:
+def _is_securejoin(mail: Mail) -> bool:
+    """Whether it asks to join, in whatever kind of multipart."""
     word = str(mail.message["Secure-Join"]).strip().lower()
-    texts = [(part.kind, part.content.strip(b" \t\r\n").lower()) for part in mail.parts]
     wanted = [("text/plain", f"secure-join: {word}".encode())]
-    if word not in ("vc-request", "vg-request") or texts != wanted or mail.around.strip():
-        raise FalseAccept(f"{mail.kind} with {texts}")
+    return (
+        word in ("vc-request", "vg-request") and _texts(mail) == wanted and not mail.around.strip()
+    )
+
+
+def _texts(mail: Mail) -> list[tuple[str, bytes]]:
+    return [(part.kind, part.content.strip(b" \t\r\n").lower()) for part in mail.parts]
+
+
+def _shown(mail: Mail) -> str:
+    return f"{mail.kind} with {_texts(mail)}"

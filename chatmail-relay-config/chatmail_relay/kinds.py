@@ -145,6 +145,20 @@ class DomainName(_Plain):
 
 
 @dataclass(frozen=True)
+class DnsLabel(_Plain):
+    """One label of a DNS name, in small letters."""
+
+    @property
+    def allowed(self) -> str:
+        return "1 to 63 small letters, digits and inner hyphens"
+
+    def parse(self, text: str) -> str:
+        if not _LABEL.fullmatch(text):
+            raise _refuse(text)
+        return text
+
+
+@dataclass(frozen=True)
 class MailAddress(_Plain):
     """A plain mail address, or nothing."""
 

@@ -18,6 +18,7 @@ from chatmail_relay.kinds import (
     AbsolutePath,
     Addresses,
     Decimal,
+    DnsLabel,
     DomainName,
     MailAddress,
     OneOf,
@@ -102,6 +103,14 @@ class Settings:
             Whole(1, 128),
             "Shortest password that a new account can have, not counting an invite token.",
             unit="bytes",
+        ),
+    )
+    dkim_selector: str = field(
+        default="opendkim",
+        metadata=describe(
+            DnsLabel(),
+            "Name of the key that signs outgoing mail; its record in DNS is at this name below "
+            "_domainkey. With another name a new key is made, and its record has to be published.",
         ),
     )
     registration: Literal["open", "invite", "closed"] = field(
@@ -274,6 +283,16 @@ class Settings:
     @property
     def private_key(self) -> PurePosixPath:
         return STATE_DIR / "tls" / "key.pem"
+
+    @property
+    def dkim_key(self) -> PurePosixPath:
+        """The private key which signs outgoing mail."""
+        return STATE_DIR / "dkim" / f"{self.dkim_selector}.private"
+
+    @property
+    def dkim_name(self) -> str:
+        """Where in DNS its public half has to be."""
+        return f"{self.dkim_selector}._domainkey.{self.mail_domain}"
 
     @property
     def www_dir(self) -> PurePosixPath:

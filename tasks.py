@@ -45,15 +45,24 @@ def demo(_context: Context, suite: str = "trixie") -> None:
 
 
 @task(
+    iterable=["suite"],
     help={
         "unit": "only the unit tests, without linters",
         "scenario": "only this scenario, a folder of tests/scenario, without linters",
-    }
+        "suite": "scenarios only on this Debian release; may be given twice, without it on all",
+        "all": "also what takes long",
+    },
 )
 @told
-def test(_context: Context, unit: bool = False, scenario: str = "") -> None:  # noqa: PT028
+def test(
+    _context: Context,
+    suite: list[str],
+    unit: bool = False,  # noqa: PT028
+    scenario: str = "",  # noqa: PT028
+    all: bool = False,  # noqa: PT028
+) -> None:
     """Lint, unit tests, build the packages, scenarios on Debian machines: everything, as in CI."""
-    checks.run(unit=unit, scenario=scenario)
+    checks.run(checks.Choice(unit, scenario, tuple(suite), all))
 
 
 @task(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from devtools import lint
 from devtools.progress import Progress
@@ -15,12 +16,22 @@ from devtools.sources import DISTRIBUTIONS, REPOSITORY
 SCENARIOS = REPOSITORY / "tests/scenario"
 
 
-def run(*, unit: bool = False, scenario: str = "") -> None:
-    """Run linters and all tests, or only what is asked for; raises `Failure` at the end."""
-    if unit or scenario:
-        paths = ["tests/unit"] if unit else []
-        paths += [_scenario(scenario)] if scenario else []
-        _tests(paths)
+@dataclass(frozen=True)
+class Choice:
+    """What of the tests is wanted; without anything, linters and all but what takes long."""
+
+    unit: bool = False
+    scenario: str = ""
+    suites: tuple[str, ...] = ()
+    long: bool = False
+
+
+def run(choice: Choice) -> None:
+    """Run linters and tests, or only what is chosen; raises `Failure` at the end."""
+    if choice.unit or choice.scenario:
+        paths = ["tests/unit"] if choice.unit else []
+        paths += [_scenario(choice.scenario)] if choice.scenario else []
+        _tests(choice, paths)
         return
     failed: list[str] = []
     try:
@@ -30,7 +41,7 @@ def run(*, unit: bool = False, scenario: str = "") -> None:
         print(failure, flush=True)
         failed.append("lint")
     try:
-        _tests(["tests/unit", "tests/scenario"])
+        _tests(choice, ["tests/unit", "tests/scenario"])
     except Failure:
         failed.append("tests")
     if failed:
@@ -46,9 +57,10 @@ def _scenario(name: str) -> str:
     return str(found[0])
 
 
-def _tests(paths: Sequence[str]) -> None:
+def _tests(choice: Choice, paths: Sequence[str]) -> None:
     """Run pytest, which says itself what failed."""
-    _python("pytest", *paths)
+    suites = {"CHATMAIL_SUITES": ",".join(choice.suites)} if choice.suites else {}
+    _python("pytest", *(["-m", ""] if choice.long else []), *paths, env=suites)
 
 
 def bench(names: Sequence[str]) -> None:
@@ -61,9 +73,10 @@ def _paths() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(str(REPOSITORY / name) for name in DISTRIBUTIONS)}
 
 
-def _python(module: str, *arguments: str) -> None:
+def _python(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
     """Run a module with our own Python, its output going where ours goes."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment(_paths()), check=False)
+    variables = environment({**_paths(), **(env or {})})
+    done = subprocess.run(command, cwd=REPOSITORY, env=variables, check=False)
     if done.returncode:
         raise Failure(f"{module}: exit code {done.returncode}")

@@ -1,14 +1,16 @@
-"""Make the signed apt repository of what lies in dist/: `dist/repo`, to be put on any web server.
+"""Make signed apt repositories: `dist/repo`, to be put on any web server, and those of labs.
 
-reprepro makes it anew each time, in a root of its own, beside the old one, which it then replaces.
-Its form is https://wiki.debian.org/DebianRepository/Format; each suite is named as Debian's, and
+`publish` makes one of what lies in dist/, beside the old one, which it then replaces; `signed` one
+that stays in the cache under the hash of its packages. reprepro does it, in a root of its own.
+The form is https://wiki.debian.org/DebianRepository/Format; each suite is named as Debian's, and
 Origin and Label are what unattended-upgrades is told to look for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from devtools import archive_key, roots
@@ -30,6 +32,13 @@ SignWith: yes
 """
 
 
+KEEP = 12
+"""How many repositories the cache holds, of a few megabytes each."""
+
+Packages = Mapping[str, Iterable[Path]]
+"""A suite → the files its builds left, .changes among them."""
+
+
 def publish(progress: Progress, url: str | None = None) -> Path:
     """Make the repository of the suites that were built, and return its directory.
 
@@ -38,18 +47,36 @@ def publish(progress: Progress, url: str | None = None) -> Path:
     suites = built_suites()
     build(suites, [KEYRING.name], progress, url)
     new = DIST / "repo.new"
-    with roots.locked(DIST / ".lock"), progress.stage("making the package repository"):
+    with roots.locked(DIST / ".lock"):
         shutil.rmtree(new, ignore_errors=True)
-        for suite in suites:
-            pool = new / "incoming" / suite
-            pool.mkdir(parents=True)
-            for path in (DIST / suite).iterdir():
-                shutil.copyfile(path, pool / path.name)
-        (new / "conf").mkdir()
-        (new / "conf/distributions").write_text(distributions(suites), encoding="utf-8")
-        _reprepro(new, suites, progress)
+        new.mkdir(parents=True)
+        _fill(new, {suite: (DIST / suite).iterdir() for suite in suites}, progress)
         _replace(DIST / "repo", new)
     return DIST / "repo"
+
+
+def signed(packages: Packages, progress: Progress) -> Path:
+    """Return the directory of a repository of these, which nobody may change."""
+    files = {suite: sorted(paths) for suite, paths in packages.items()}
+    inputs = [DISTRIBUTION, hashlib.sha256(archive_key.public(progress)).hexdigest()]
+    for suite, paths in sorted(files.items()):
+        inputs.append(suite)
+        inputs += (f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths)
+    made = roots.cached("repo", inputs, lambda folder: _fill(folder, files, progress))
+    roots.forget("repo", KEEP)
+    return made
+
+
+def _fill(folder: Path, packages: Packages, progress: Progress) -> None:
+    with progress.stage("making the package repository"):
+        for suite, paths in packages.items():
+            pool = folder / "incoming" / suite
+            pool.mkdir(parents=True)
+            for path in paths:
+                shutil.copyfile(path, pool / path.name)
+        (folder / "conf").mkdir()
+        (folder / "conf/distributions").write_text(distributions(packages), encoding="utf-8")
+        _reprepro(folder, packages, progress)
 
 
 def built_suites() -> list[str]:

@@ -26,7 +26,7 @@ RELAY = (
 )  # fmt: skip
 """What the relay's packages take from Debian. One that is missing here is downloaded later on."""
 
-KEEP = 3
+KEEP = 4
 """How many images of a kind are kept: each change of the packages makes a new one of 1 GB."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from devtools import debs, repo
 from devtools.progress import Progress
-from devtools.run import Failure, stream
+from devtools.run import stream
 from tests.lab.lab import PACKAGES_SITE, Lab
 from tests.lab.machine import Machine
 
@@ -19,26 +19,27 @@ INSTALL_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Repository:
-    """The signed repository of the packages built here, as the lab serves it."""
+    """A signed repository of the packages built here, as the lab serves it."""
 
     folder: Path
+    files: Mapping[str, Sequence[Path]]
+    """A suite → the files of its packages."""
 
     def keyring(self, suite: str) -> Path:
         """Return the file of the keyring package, which an operator gets first."""
-        found = sorted(debs.DIST.joinpath(suite).glob(f"{KEYRING}_*.deb"))
-        if not found:
-            raise Failure(f"no {KEYRING} for {suite} in {debs.DIST}")
-        return found[-1]
-
-    def packages(self, suite: str) -> list[Path]:
-        """Return the files of all packages of a suite."""
-        return sorted(debs.DIST.joinpath(suite).glob("*.deb"))
+        return next(path for path in self.files[suite] if path.name.startswith(f"{KEYRING}_"))
 
 
-def build(suites: list[str], progress: Progress) -> Repository:
-    """Build what is not built yet, and make the repository of it for use in labs."""
-    debs.build(suites, [], progress, URL)
-    return Repository(repo.publish(progress, URL))
+def build(suites: Iterable[str], progress: Progress) -> Repository:
+    """Build what is not built yet, and make the repository of it for use in labs.
+
+    It stays as it is, whatever another run builds meanwhile.
+    """
+    made: dict[str, list[Path]] = {}
+    for job, folder in debs.results(suites, [], progress, URL):
+        made.setdefault(job.suite, []).extend(folder.iterdir())
+    packages = {suite: [path for path in made[suite] if path.suffix == ".deb"] for suite in made}
+    return Repository(repo.signed(made, progress), packages)
 
 
 def answers(domain: str, more: Mapping[str, str] | None = None) -> str:

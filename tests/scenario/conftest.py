@@ -1,26 +1,63 @@
 """What scenarios start from: the built repository, Debian machines, and relays on them.
 
+A scenario that takes `suite`, or anything made from it, runs once on each suite; pytest runs all
+of one suite before those of the next, so that each has its shared relay only once. The variable
+CHATMAIL_SUITES narrows the suites. A test without a suite is marked `common`.
+
 Building and the first installation take minutes from cold; both are kept in the cache under the
 hash of what went in, so a relay of its own costs a scenario a few seconds.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from devtools import roots
 from devtools.progress import Progress
 from tests.clients.relay import Relay
 from tests.lab import Lab, Machine, images
 from tests.lab.installing import Repository, answers, build, install
 
-SUITE = "trixie"
 DOMAIN = "_alpha.lab"
 NAME = "alpha"
+
+Images = Callable[[str], Path]
+"""Gives a suite's image of an installed relay."""
+
+
+def _suites() -> list[str]:
+    """The suites to run on; those of CHATMAIL_SUITES, separated by blanks or commas."""
+    wanted = os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split() or ["trixie"]
+    if unknown := set(wanted) - set(roots.SUITES):
+        known = " and ".join(roots.SUITES)
+        raise pytest.UsageError(f"CHATMAIL_SUITES: no suite {min(unknown)!r}: {known} are known")
+    return wanted
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run only once, whatever the suites."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "suite" not in _fixtures(item):
+            item.add_marker("common")
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
+
+
+@pytest.fixture(scope="session", params=_suites())
+def suite(request: pytest.FixtureRequest) -> str:
+    """The Debian release the relay is on."""
+    assert isinstance(request.param, str)
+    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -40,42 +77,60 @@ def lab(progress: Progress) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def repository(progress: Progress) -> Repository:
     """The signed repository of the packages of this checkout, served at http://packages.lab/."""
-    return build([SUITE], progress)
+    return build(_suites(), progress)
 
 
 @pytest.fixture
-def bare(lab: Lab) -> Iterator[Machine]:
+def bare(lab: Lab, suite: str) -> Iterator[Machine]:
     """A fresh Debian machine; what a relay depends on is downloaded, nothing is installed."""
-    machine = lab.machine("bare", SUITE, "relay-deps")
+    machine = lab.machine("bare", suite, "relay-deps")
     machine.wait_running()
     yield machine
     lab.remove(machine)
 
 
 @pytest.fixture(scope="session")
-def relay_image(lab: Lab, repository: Repository, progress: Progress) -> Path:
-    """The files of a machine on which apt has just installed the relay `_alpha.lab`."""
-    inputs = _image_inputs(repository, progress)
-    if kept := images.saved("relay", inputs):
+def relay_images(lab: Lab, progress: Progress) -> Images:
+    """Gives the files of a machine on which apt has just installed the relay `_alpha.lab`.
+
+    For scenarios with relays of several suites; others take `relay_image`.
+    """
+
+    @functools.cache
+    def image(suite: str) -> Path:
+        return _installed(lab, suite, build([suite], progress), progress)
+
+    return image
+
+
+@pytest.fixture(scope="session")
+def relay_image(relay_images: Images, suite: str) -> Path:
+    """The files of a machine of this suite on which apt has just installed `_alpha.lab`."""
+    return relay_images(suite)
+
+
+def _installed(lab: Lab, suite: str, repository: Repository, progress: Progress) -> Path:
+    kind, inputs = f"relay-{suite}", _image_inputs(repository, suite, progress)
+    if kept := images.saved(kind, inputs):
         return kept
-    machine = lab.machine(NAME, SUITE, "relay-deps")
+    machine = lab.machine(f"{NAME}-{suite}", suite, "relay-deps")
     try:
         machine.wait_running()
         install(lab, machine, repository, DOMAIN)
-        return lab.save(machine, "relay", inputs)
+        return lab.save(machine, kind, inputs)
     finally:
         lab.remove(machine)
 
 
-def _image_inputs(repository: Repository, progress: Progress) -> list[str]:
-    files = repository.packages(SUITE)
+def _image_inputs(repository: Repository, suite: str, progress: Progress) -> list[str]:
+    files = sorted(repository.files[suite])
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return [str(images.image("relay-deps", SUITE, progress)), answers(DOMAIN), *hashes]
+    return [str(images.image("relay-deps", suite, progress)), answers(DOMAIN), *hashes]
 
 
 @contextmanager
-def _booted(lab: Lab, name: str, image: Path) -> Iterator[Relay]:
-    machine = lab.machine(name, SUITE, image)
+def _booted(lab: Lab, name: str, suite: str, image: Path) -> Iterator[Relay]:
+    machine = lab.machine(name, suite, image)
     try:
         lab.dns.relay(DOMAIN, machine)
         machine.wait_running()
@@ -85,19 +140,19 @@ def _booted(lab: Lab, name: str, image: Path) -> Iterator[Relay]:
 
 
 @pytest.fixture(scope="session")
-def relay(lab: Lab, relay_image: Path) -> Iterator[Relay]:
-    """The relay `_alpha.lab`, one for the whole run: a scenario leaves it as it was."""
-    with _booted(lab, NAME, relay_image) as made:
+def relay(lab: Lab, suite: str, relay_image: Path) -> Iterator[Relay]:
+    """The relay `_alpha.lab`, one for all tests of a suite: a scenario leaves it as it was."""
+    with _booted(lab, NAME, suite, relay_image) as made:
         # Hundreds of accounts come from one address, while this host may be busy with other work.
         made.change(max_new_accounts_per_hour=1_000_000, create_max_load=10_000)
         yield made
 
 
 @pytest.fixture
-def fresh_relay(lab: Lab, relay_image: Path) -> Iterator[Relay]:
+def fresh_relay(lab: Lab, suite: str, relay_image: Path) -> Iterator[Relay]:
     """A relay that nobody has used, for this test alone; for its time it is `_alpha.lab`."""
     shared = [machine for machine in lab.machines if machine.name == NAME]
-    with _booted(lab, "fresh", relay_image) as made:
+    with _booted(lab, "fresh", suite, relay_image) as made:
         yield made
     for machine in shared:
         lab.dns.relay(DOMAIN, machine)

@@ -53,9 +53,9 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(lab: Lab, repository: Repository) -> Iterator[Installed]:
+def installed(lab: Lab, suite: str, repository: Repository) -> Iterator[Installed]:
     """A bare machine on which the relay was installed."""
-    machine = lab.machine("installed", "trixie", "relay-deps")
+    machine = lab.machine("installed", suite, "relay-deps")
     try:
         machine.wait_running()
         said = install(lab, machine, repository, DOMAIN)

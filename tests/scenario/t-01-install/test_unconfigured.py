@@ -27,9 +27,9 @@ POSTFIX = (
 
 
 @pytest.fixture(scope="module")
-def guest(lab: Lab, repository: Repository) -> Iterator[Relay]:
+def guest(lab: Lab, suite: str, repository: Repository) -> Iterator[Relay]:
     """A machine with a site and a mail server of its own, that knows the repository."""
-    machine = lab.machine("guest", "trixie", "relay-deps")
+    machine = lab.machine("guest", suite, "relay-deps")
     try:
         machine.wait_running()
         machine.run("debconf-set-selections", stdin=POSTFIX)

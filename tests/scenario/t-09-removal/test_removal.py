@@ -141,9 +141,9 @@ class Guest:
 
 
 @pytest.fixture(scope="module")
-def guest(lab: Lab, repository: Repository) -> Iterator[Guest]:
+def guest(lab: Lab, suite: str, repository: Repository) -> Iterator[Guest]:
     """The machine, which knows the repository but never had a relay."""
-    machine = lab.machine("removal", "trixie", "relay-deps")
+    machine = lab.machine("removal", suite, "relay-deps")
     try:
         machine.wait_running()
         machine.run("debconf-set-selections", stdin=POSTFIX)

@@ -144,6 +144,16 @@ def test_units_see_the_resolver_of_the_relay() -> None:
     assert "nameserver 127.0.0.83\n" in text(PLAIN, "etc/chatmail-relay/resolv.conf")
 
 
+@pytest.mark.parametrize("unit", ["postfix", "postfix@-", "dovecot", "nginx"])
+def test_daemons_of_others_are_restarted(unit: str) -> None:
+    """What Debian's units leave to an admin is done by systemd: one that dies comes back."""
+    drop_in = text(PLAIN, f"etc/systemd/system/{unit}.service.d/50-chatmail-relay.conf")
+    for line in ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s"):
+        assert f"\n{line}\n" in drop_in
+    if unit.startswith("postfix"):  # Debian 12's unit does not know which process it is
+        assert "\nPIDFile=/var/spool/postfix/pid/master.pid\n" in drop_in
+
+
 def test_paths_are_absolute_and_once() -> None:
     """No two templates make the same file."""
     paths = [file.path for file in PLAIN.plan().files]

@@ -23,6 +23,9 @@ DERIVED = {
 NOT_USED = {"newemail.service": {"create_max_load", "create_min_memory_mib", "create_min_disk_mib"}}
 """What a daemon's modules read in a part of theirs which this daemon does not use."""
 
+RESTARTED = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s")
+"""Back soon, tried for ever, and never without a pause."""
+
 daemons = pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.settings], ids=lambda unit: unit.name
 )
@@ -99,8 +102,10 @@ def test_ready_and_restarted(name: str) -> None:
     """Ordering is real, and a crash is not the end."""
     unit = service(name)
     assert unit["Type"] == "notify"
-    assert unit["Restart"] == "on-failure"
     assert unit["LogNamespace"] == "chatmail"
+    text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
+    for line in RESTARTED:
+        assert f"\n{line}\n" in text
 
 
 @daemons

@@ -40,6 +40,6 @@ setup(
         ("share/doc/chatmail-relay-config/examples", ["examples/chatmail.ini"]),
     ],
     install_requires=["iniconfig"],
-    extras_require={"apply": ["argcomplete", "jinja2", "requests"]},
+    extras_require={"apply": ["argcomplete", "dnspython", "jinja2", "requests"]},
     entry_points={"console_scripts": ["chatmail-relay = chatmail_relay.cli:main"]},
 )

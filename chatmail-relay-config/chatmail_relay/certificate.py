@@ -48,7 +48,8 @@ def reason_to_renew(settings: Settings, tree: Tree) -> str:
     )
     if shown.returncode != 0:
         return "it ends soon or cannot be read"
-    if set(re.findall(r"DNS:([^\s,]+)", shown.stdout)) != set(settings.certificate_names):
+    names = re.findall(r"(?:DNS|IP Address):([^\s,]+)", shown.stdout)
+    if set(names) != set(settings.certificate_names):
         return "it is for other names"
     if _public_key(key.read_text(encoding="ascii", errors="replace")) not in shown.stdout:
         return "the key does not belong to it"
@@ -57,7 +58,8 @@ def reason_to_renew(settings: Settings, tree: Tree) -> str:
 
 def make(settings: Settings) -> tuple[File, File]:
     """A new certificate and its key, as files to be put in place."""
-    names = ", ".join(f"DNS:{name}" for name in settings.certificate_names)
+    kind = "IP" if settings.is_address_literal else "DNS"
+    names = ", ".join(f"{kind}:{name}" for name in settings.certificate_names)
     with tempfile.TemporaryDirectory() as place:
         request, key, certificate = (Path(place, name) for name in ("request", "key", "cert"))
         request.write_text(_REQUEST.format(names=names), encoding="ascii")

@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(\.{_OCTET}){{3}}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 _DECIMAL_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*")
@@ -154,6 +156,29 @@ class DnsLabel(_Plain):
 
     def parse(self, text: str) -> str:
         if not _LABEL.fullmatch(text):
+            raise _refuse(text)
+        return text
+
+
+@dataclass(frozen=True)
+class MailDomain(_Plain):
+    """A DNS host name, or the IPv4 address of a relay that has no name.
+
+    The address is written bare, as 192.0.2.1; in mail addresses it has brackets around it.
+    """
+
+    @property
+    def allowed(self) -> str:
+        return (
+            f"{DomainName().allowed}; or, for a relay without a name, the IPv4 address at which "
+            "it is reached, such as 192.0.2.1"
+        )
+
+    def parse(self, text: str) -> str:
+        if not _IPV4.fullmatch(text):
+            return DomainName().parse(text)
+        network = int(text.partition(".")[0])
+        if network in (0, 127) or network >= 224:  # nobody else reaches these
             raise _refuse(text)
         return text
 

@@ -19,8 +19,8 @@ from chatmail_relay.kinds import (
     Addresses,
     Decimal,
     DnsLabel,
-    DomainName,
     MailAddress,
+    MailDomain,
     OneOf,
     Token,
     WebAddress,
@@ -50,8 +50,9 @@ class Settings:
 
     mail_domain: str = field(
         metadata=describe(
-            DomainName(),
+            MailDomain(),
             "The domain of the mail addresses, which is also the name of this machine in DNS. "
+            "It can be an IPv4 address: users of such a relay chat with each other only. "
             "It cannot be changed later without losing all accounts.",
             question="Domain of the mail addresses:",
             priority="critical",
@@ -192,6 +193,15 @@ class Settings:
             Whole(1, 10_000), "How many recipients one message can have.", unit="recipients"
         ),
     )
+    undeliverable_after_hours: int = field(
+        default=48,
+        metadata=describe(
+            Whole(0, 720),
+            "How long delivery to another server is tried before the sender is told that it "
+            "failed; 0 is once.",
+            unit="hours",
+        ),
+    )
     max_mailbox_size_mib: int = field(
         default=500,
         metadata=describe(
@@ -272,6 +282,19 @@ class Settings:
         return {key: self.format(key) for key in abouts()}
 
     @property
+    def is_address_literal(self) -> bool:
+        """Whether the relay has an IPv4 address and no name: no DNS, so no mail to or from others.
+
+        No top level domain is a number.
+        """
+        return self.mail_domain.rpartition(".")[2].isdigit()
+
+    @property
+    def address_domain(self) -> str:
+        """What stands behind the at sign; an IPv4 address is in brackets there (RFC 5321)."""
+        return f"[{self.mail_domain}]" if self.is_address_literal else self.mail_domain
+
+    @property
     def domain_dir(self) -> PurePosixPath:
         """The folder which has one folder per address."""
         return self.mailboxes_dir / self.mail_domain
@@ -301,7 +324,9 @@ class Settings:
 
     @property
     def certificate_names(self) -> tuple[str, ...]:
-        """The names the certificate has to cover."""
+        """The names the certificate has to cover, or the address of a relay without one."""
+        if self.is_address_literal:
+            return (self.mail_domain,)
         return (self.mail_domain, f"www.{self.mail_domain}", f"mta-sts.{self.mail_domain}")
 
     @property
@@ -316,13 +341,14 @@ class Settings:
     @property
     def forwarded_addresses(self) -> tuple[str, ...]:
         """Addresses of this domain which the admin contact receives."""
-        if not self.admin_contact:
+        if not self.admin_contact or self.is_address_literal:
             return ()
         return tuple(f"{name}@{self.mail_domain}" for name in FORWARDED_NAMES)
 
     def warnings(self) -> list[str]:
         """What is allowed but most likely not wanted, each in one sentence."""
-        if self.tls_mode == "self-signed" and not self.is_underscore_domain:
+        taken = self.is_underscore_domain or self.is_address_literal
+        if self.tls_mode == "self-signed" and not taken:
             return [
                 f"chat apps refuse a self-signed certificate for {self.mail_domain}: "
                 "they accept one only where the domain starts with an underscore"

@@ -73,7 +73,7 @@ class Accounts:
         self._world = world or World()
         self._executor = executor
         self._folder = Path(settings.domain_dir)
-        self._addresses = Addresses(settings.mail_domain)
+        self._addresses = Addresses(settings.address_domain)
         self._mailboxes = Mailboxes(self._folder)
         self._registration = Registration(settings)
         self._shortage = Shortage.of(settings)
@@ -172,7 +172,7 @@ class Recipients:
     """The socketmaps: addresses that mail can be delivered to, and that take cleartext."""
 
     def __init__(self, settings: Settings) -> None:
-        self._addresses = Addresses(settings.mail_domain)
+        self._addresses = Addresses(settings.address_domain)
         self._mailboxes = Mailboxes(Path(settings.domain_dir))
         self._forwarded = frozenset(settings.forwarded_addresses)
 

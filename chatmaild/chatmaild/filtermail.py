@@ -138,7 +138,7 @@ async def serve(
     settings: Settings, sockets: Sockets = SOCKETS, limits: Limits = LIMITS
 ) -> AsyncIterator[None]:
     """Filter mail inside the `with`; at its end messages under way are finished."""
-    domain = settings.mail_domain.lower()
+    domain = settings.address_domain.lower()
     reinjectors = [
         Reinjector(service.placed(path), "localhost", limits)
         for path in (sockets.reinject_outgoing, sockets.reinject_incoming)

@@ -147,7 +147,7 @@ async def serve(
 ) -> AsyncIterator[None]:
     """Answer Dovecot inside the `with`."""
     client = DoveauthClient(placed(doveauth), TIMEOUT)
-    store = LastLogins(Addresses(settings.mail_domain), client)
+    store = LastLogins(Addresses(settings.address_domain), client)
     peers = Peers(MAX_CONNECTIONS)
 
     def connect() -> Connection:

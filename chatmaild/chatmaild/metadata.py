@@ -181,7 +181,7 @@ async def serve(settings: Settings, places: Places | None = None) -> AsyncIterat
     tokens = TokenFiles(placed(places.tokens))
     tokens.prepare()
     peers = Peers(MAX_CONNECTIONS)
-    addresses = Addresses(settings.mail_domain)
+    addresses = Addresses(settings.address_domain)
     async with AsyncExitStack() as stack:
         writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="tokens"))
         disk = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="pushes"))

@@ -55,7 +55,10 @@ class Handout:
     """What a request is answered with."""
 
     def __init__(self, settings: Settings) -> None:
-        self._domain = settings.mail_domain
+        self._domain = settings.address_domain
+        # Without a name apps cannot guess where the servers are.
+        address = quote(settings.mail_domain)
+        self._servers = f"&ih={address}&sh={address}" if settings.is_address_literal else ""
         self._registration = settings.registration
         self._token = settings.invite_token
         self._self_signed = settings.tls_mode == "self-signed"
@@ -91,7 +94,8 @@ class Handout:
         credentials = {"email": email, "password": password}
         if self._self_signed:
             secret = quote(password, safe="")
-            credentials["dclogin_url"] = f"dclogin:{quote(email, safe='@')}?p={secret}&v=1&ic=3"
+            login = f"dclogin:{quote(email, safe='@[]')}?p={secret}&v=1"
+            credentials["dclogin_url"] = f"{login}{self._servers}&ic=3"
         return credentials
 
 

@@ -1,4 +1,4 @@
-"""The whole configuration of two relays, as files to be read and compared.
+"""The whole configuration of some relays, as files to be read and compared.
 
 `PYTHONPATH=chatmail-relay-config python3 -m tests.golden` writes them anew from the templates; a
 unit test fails when they differ, so the diff of a template's change shows what it does to a server.
@@ -74,5 +74,8 @@ imap_hibernate_seconds = 0
 max_imap_connections = 500
 resolver_forward = 192.0.2.53 2001:db8::53
 """,
+    ),
+    Golden(
+        "trixie-literal", TRIXIE, "mail_domain = 192.0.2.1\nadmin_contact = admin@example.org\n"
     ),
 )

@@ -50,6 +50,16 @@ def test_another_domain(tree: Tree) -> None:
     assert "other names" in certificate.reason_to_renew(settings(mail_domain="_beta.lab"), tree)
 
 
+def test_address_literal(tmp_path: Path) -> None:
+    """A relay without a name has a certificate for its address."""
+    relay, tree = settings(mail_domain="192.0.2.1"), Tree(tmp_path)
+    for file in certificate.make(relay):
+        tree.put(file.path, Found(file.content, None, 0, 0, file.mode))
+    assert certificate.reason_to_renew(relay, tree) == ""
+    other = settings(mail_domain="192.0.2.2")
+    assert certificate.reason_to_renew(other, tree) == "it is for other names"
+
+
 def test_another_key(tree: Tree) -> None:
     """A key that was replaced by hand does not go with it."""
     _, key = certificate.make(settings())

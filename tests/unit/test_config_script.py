@@ -15,8 +15,12 @@ from tests.unit.test_settings import (
 
 SCRIPT = Path(__file__).parents[2] / "debian/chatmail-relay.config"
 
+ADDRESSES = [
+    *("192.0.2.1", "10.0.0.1", "223.255.255.255", "0.1.2.3", "127.0.0.1", "224.0.0.1", "1.2.3"),
+    *("255.255.255.255", "01.2.3.4", "256.1.1.1", "1.2.3.4.5", "[1.2.3.4]", "1.2.3.4 "),
+]
 ANSWERS = {
-    "mail_domain": [*GOOD_DOMAINS, *HOSTILE_DOMAINS, "Chat.Example.ORG"],
+    "mail_domain": [*GOOD_DOMAINS, *HOSTILE_DOMAINS, "Chat.Example.ORG", *ADDRESSES],
     "admin_contact": [*GOOD_CONTACTS, *HOSTILE_CONTACTS],
     "mailboxes_dir": [
         *("/srv/mail", "/var/lib/chatmail/mail", "/tmpfs/x", "/home2", "/srv/.mail", "/srv/..mail"),

@@ -52,6 +52,15 @@ def test_credentials() -> None:
     )
 
 
+def test_address_literal() -> None:
+    """Apps are told where a relay without a name is, and its addresses have brackets."""
+    body = answer(mail_domain="192.0.2.1").body
+    assert re.fullmatch(r"[a-z0-9]{9}@\[192\.0\.2\.1\]", body["email"])
+    assert body["dclogin_url"] == (
+        f"dclogin:{body['email']}?p={body['password']}&v=1&ih=192.0.2.1&sh=192.0.2.1&ic=3"
+    )
+
+
 def test_random() -> None:
     """None is like another."""
     replies = [answer().body for _ in range(50)]

@@ -8,7 +8,7 @@ import pytest
 from chatmail_relay import settings as module
 from chatmail_relay.errors import SettingsError
 from chatmail_relay.generate import generated
-from chatmail_relay.kinds import DomainName, MailAddress
+from chatmail_relay.kinds import DomainName, MailAddress, MailDomain
 from chatmail_relay.settings import Settings, abouts, default_text, load
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,6 +88,43 @@ def test_domain_refused(domain: str) -> None:
     """Nothing that is no host name can become part of a path or a configuration."""
     with pytest.raises(ValueError):
         DomainName().parse(domain)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        *((text, True) for text in ("192.0.2.1", "10.0.0.1", "1.2.3.4", "223.255.255.255")),
+        *((text, False) for text in ("0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255")),
+        *((text, False) for text in ("01.2.3.4", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ")),
+        *((text, False) for text in ("[1.2.3.4]", "1.2.3.4:25", "1.2.3.4/32", "0x7f.1.1.1", "1")),
+        *((text, False) for text in ("\u0661.2.3.4", "::1", "1.2.3.4\n", "1.2.3.-4", "+1.2.3.4")),
+    ],
+)
+def test_address_as_domain(text: str, allowed: bool) -> None:
+    """An IPv4 address which others can reach, in its one usual form, can stand for a domain."""
+    if allowed:
+        assert MailDomain().parse(text) == text
+    else:
+        with pytest.raises(ValueError):
+            MailDomain().parse(text)
+
+
+def test_address_literal() -> None:
+    """A relay without a name has brackets in its addresses, and nowhere else."""
+    relay = Settings.from_text("[params]\nmail_domain = 192.0.2.1\nadmin_contact = a@b.c\n")
+    assert relay.is_address_literal
+    assert relay.address_domain == "[192.0.2.1]"
+    assert str(relay.domain_dir).endswith("/192.0.2.1")
+    assert relay.certificate_names == ("192.0.2.1",)
+    assert relay.forwarded_addresses == ()
+    assert relay.warnings() == []
+
+
+def test_name_is_no_literal() -> None:
+    """A relay with a name has it in its addresses as it is."""
+    relay = read("undeliverable_after_hours = 0")
+    assert not relay.is_address_literal
+    assert relay.address_domain == "chat.example.org"
 
 
 def test_domain_is_lowered() -> None:

@@ -125,7 +125,6 @@ class Rules(Target):
         text = data.content + (b"" if data.content.endswith(b"\r\n") else b"\r\n")
         expect_encrypted(self._packets, text)
         expect_one_armor(text)
-        return None
 
 
 def _readers(data: bytes) -> Sequence[Reader]:

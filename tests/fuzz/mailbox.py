@@ -25,7 +25,7 @@ class Address(Target):
         yield from (b" a@[1.2.3.4]", b" =?utf-8?q?J=C3=B6?=\r\n <a@b.lab>", b' "a\\"b" <a@b.lab>')
         yield from (b" MAILER-DAEMON@b.lab (Mail System)", b" (x) <a@b.lab>", b" A.B <a@b.lab>")
         yield from (b" <a@b.lab>, <c@d.lab>", b' "a@b.lab" <c@d.lab>', b" g: a@b.lab;")
-        yield from (b" \xc3\xb6@b.lab", b" <a@\xc3\xb6.lab>")
+        yield from (b" \xc3\xb6@b.lab", b" <a@\xc3\xb6.lab>", b" =?utf-8?b?PA3?=<a@b.lab>")
 
     def check(self, data: bytes) -> bool:
         """Hold the address, where one is found, to what the readers find."""

@@ -65,7 +65,8 @@ def new_reader(text: bytes) -> Mail:
     message = email.message_from_bytes(text, policy=email.policy.SMTP)
     try:
         headers = message.get_all("From", [])
-    except (AttributeError, IndexError, TypeError):  # its own, at names that begin with a dot
+    except (AttributeError, IndexError, TypeError, ValueError):
+        # Its own, at names that begin with a dot, or hide a newline in an encoded word.
         return old_reader(text)
     return _mail(message, [one.addr_spec for header in headers for one in header.addresses])
 

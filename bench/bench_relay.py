@@ -1,29 +1,56 @@
-"""The daemons on a machine where the relay was installed: what they hold in memory while idle."""
+"""A relay installed on a machine: memory while idle, an apply that has nothing to do, messages a
+second and what each costs whom, and how long people wait for each other's messages.
+
+The yardstick for the messages is the same Postfix and Dovecot without the filter, in turns within
+one run. How much this host had to do besides is told, since messages a second depend on it.
+"""
 
 import re
+import resource
+import statistics
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from bench.figures import Figure, show
-from devtools.progress import Progress
+from bench.load import Run
+from bench.machines import installed, lift_limits
+from bench.traffic import Crowd, delays, part
+from tests.clients.core import Core
 from tests.clients.relay import OUR_DAEMONS, Relay
-from tests.lab import Lab
-from tests.lab.installing import build, install
 
 DOMAIN = "_alpha.lab"
 SUITE = "trixie"
 MOST_MEMORY = 60.0  # MiB, the five together
+CHANGES, APPLIES = 12, 9
+SENDERS, WARM, ROUNDS, MESSAGES = 20, 60, 3, 600
+CHAT = 100
+MASTER = "/etc/postfix/master.cf"
+LISTENER, REINJECTION = "submissions/inet", "../chatmail/reinject-outgoing/unix"
 
 
 def main() -> int:
-    """Install a relay in a lab and show what its daemons need."""
-    with Progress("bench", output=sys.stderr) as progress, Lab("bench", progress=progress) as lab:
-        machine = lab.machine("alpha", SUITE, "relay-deps")
-        machine.wait_running()
-        install(lab, machine, build([SUITE], progress), DOMAIN)
-        relay = Relay(machine, lab.clients, DOMAIN)
-        sizes = {unit: pss(relay, unit) for unit in OUR_DAEMONS}
+    """Install a relay in a lab and show what it needs."""
+    with installed({DOMAIN: SUITE}) as (relay,):
+        figures = idle_memory(relay)
+        figures += unchanged_apply(relay)
+        lift_limits(relay)
+        figures += throughput(relay)
+        figures += waits(relay)
+    return show(*figures)
+
+
+# --- idle ------------------------------------------------------------------
+
+
+def idle_memory(relay: Relay) -> list[Figure]:
+    """What the daemons hold when nobody uses them."""
+    sizes = {unit: pss(relay, unit) for unit in OUR_DAEMONS}
     each = [Figure(f"idle {unit}", size, "MiB") for unit, size in sizes.items()]
-    return show(*each, Figure("idle daemons together", sum(sizes.values()), "MiB", MOST_MEMORY))
+    return [*each, Figure("idle daemons together", sum(sizes.values()), "MiB", MOST_MEMORY)]
 
 
 def pss(relay: Relay, unit: str) -> float:
@@ -33,6 +60,91 @@ def pss(relay: Relay, unit: str) -> float:
     if found is None:
         raise RuntimeError(f"{unit} has no process to measure")
     return int(found[1]) / 1024
+
+
+# --- apply -----------------------------------------------------------------
+
+
+def unchanged_apply(relay: Relay) -> list[Figure]:
+    """An apply that finds all as it should be, with as much history as there can be."""
+    for number in range(CHANGES):
+        relay.change(max_user_send_burst=20 + number)
+    times, cpu = [], children()
+    for _ in range(APPLIES):
+        began = time.perf_counter()
+        relay.apply()
+        times.append(time.perf_counter() - began)
+    cpu = (children() - cpu) / APPLIES
+    return [
+        Figure("unchanged apply, by the clock, median", statistics.median(times), "s", 0.5),
+        Figure("unchanged apply, CPU of its own processes", cpu, "s"),
+    ]
+
+
+def children() -> float:
+    """CPU seconds of this process's children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+# --- messages a second -----------------------------------------------------
+
+
+def throughput(relay: Relay) -> list[Figure]:
+    """As many messages as two cores can take, through the filter and past it."""
+    crowd = Crowd.of(relay, SENDERS)
+    filtered, plain = Run([relay]), Run([relay])
+    for _ in range(ROUNDS):
+        filtered.go_on(crowd, WARM, MESSAGES)
+        with unfiltered(relay):
+            plain.go_on(crowd, WARM, MESSAGES)
+    return [
+        Figure("3 kB, 465 to maildir, a second", filtered.rate, "/s", at_least=150),
+        Figure("  without the filter", plain.rate, "/s"),
+        Figure("  of that", filtered.rate / plain.rate * 100, "%", at_least=80),
+        Figure("  cores that other work had meanwhile", filtered.others, ""),
+        Figure("  without the filter", plain.others, ""),
+        Figure("3 kB, 465 to maildir, CPU", filtered.cost(), "ms", 9),
+        *filtered.split(relay),
+        Figure("without the filter, CPU", plain.cost(), "ms"),
+        *plain.split(relay),
+    ]
+
+
+@contextmanager
+def unfiltered(relay: Relay) -> Iterator[None]:
+    """Let port 465 put mail into the queue as reinjection does, inside the `with`."""
+    kept = relay.machine.read(MASTER)
+    options = relay.machine.run("postconf -P").stdout.splitlines()
+    values = {"smtpd_proxy_filter": ""}
+    for option in options:
+        name, _, value = option.partition(" = ")
+        service, _, parameter = name.rpartition("/")
+        if service == REINJECTION and re.search("cleanup|milter", parameter):
+            values[parameter] = value
+    try:
+        for parameter, value in values.items():
+            relay.machine.run(["postconf", "-P", f"{LISTENER}/{parameter}={value}"])
+        relay.machine.run("postfix reload")
+        yield
+    finally:
+        relay.machine.write(MASTER, kept)
+        relay.machine.run("postfix reload")
+
+
+# --- people ----------------------------------------------------------------
+
+
+def waits(relay: Relay) -> list[Figure]:
+    """How long a message takes from one real app to another."""
+    with tempfile.TemporaryDirectory() as folder, Core(relay.place, Path(folder)) as core:
+        alice, bob = core.join_all(relay.domain, ["alice", "bob"])
+        alice.befriend(bob)
+        took = delays(alice, bob, CHAT)
+    return [
+        Figure("app to app, p50", part(took, 50), "ms"),
+        Figure("app to app, p95", part(took, 95), "ms"),
+    ]
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ class Usage:
             ((name, used) for name, used in self.units.items() if used >= least),
             key=lambda each: -each[1],
         )
-        return [*shown, ("all else", self.total - sum(used for _, used in shown))]
+        rest = self.total - sum(used for _, used in shown)
+        return [*shown, ("all else", max(0.0, rest))]
 
 
 NOTHING = Usage(0.0, {}, {})

@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_apply(commands)
     _add_rollback(commands)
+    _add_dns(commands)
     past = commands.add_parser(
         "history",
         help="list the last good configurations",
@@ -118,6 +119,31 @@ def _add_rollback(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_change_domain(rollback)
 
 
+def _add_dns(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    dns = commands.add_parser(
+        "dns",
+        help="print or check the relay's DNS records",
+        description="Print the DNS records this relay needs, ready to be published, or check those "
+        "that are: every authoritative server of the zone is asked itself, and each record is "
+        "right, wrong or missing.",
+        epilog="Exit codes of --check: 0 all required records are right; 1 one is wrong or "
+        "missing, or something else failed; 3 it cannot be told, since no server answers.",
+    )
+    dns.add_argument("--check", action="store_true", help="check what is published")
+    dns.add_argument(
+        "--format",
+        choices=("zone", "table", "json"),
+        help="a zone file (without --check), a table for a provider's form, or JSON for programs",
+    )
+    dns.add_argument(
+        "--zone",
+        default="",
+        metavar="NAME",
+        help="in the table, names relative to this zone, as most forms want them",
+    )
+    _add_root(dns)
+
+
 def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--diff", action="store_true", help="show what would change, and change nothing"
@@ -144,7 +170,7 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay import commands
+    from chatmail_relay import commands, dnscommand
 
     if options.root.resolve() == Path("/") and os.geteuid() != 0:
         raise OperatorError(
@@ -153,6 +179,7 @@ def _command(options: argparse.Namespace) -> int:
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "apply": commands.apply,
         "rollback": commands.rollback,
+        "dns": dnscommand.dns,
         "history": commands.show_history,
         "recover": commands.recover,
     }

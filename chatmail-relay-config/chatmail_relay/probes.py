@@ -47,7 +47,7 @@ class Prober:
             "imaps": lambda where: _ask_greeting(where, b"* OK", tls=True),
             "http": self._ask_http,
             "https": self._ask_https,
-            "dns": _ask_dns,
+            "dns": ask_dns,
         }
 
     def ask(self, unit: Unit) -> None:
@@ -137,7 +137,8 @@ def _expect_greeting(client: socket.socket, expected: bytes) -> None:
         raise ValueError(f"it greets with {greeting[:80]!r}")
 
 
-def _ask_dns(where: str) -> None:
+def ask_dns(where: str) -> None:
+    """See that a resolver answers; OSError or ValueError when it does not."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(1.0)
         client.connect(_address(where))

@@ -1,0 +1,71 @@
+"""`chatmail-relay dns`: prints the relay's DNS records, or checks those that are published."""
+
+import argparse
+from pathlib import PurePosixPath
+
+from chatmail_relay import addresses, dkim, dnsformat, dnszone
+from chatmail_relay.errors import OperatorError
+from chatmail_relay.output import say
+from chatmail_relay.probes import ask_dns
+from chatmail_relay.render import renderer
+from chatmail_relay.settings import DEFAULT_PATH, Settings, load
+from chatmail_relay.tree import Tree
+
+RESOLVER = "127.0.0.83"
+"""The relay's own, which validates as other relays' do."""
+POLICY = PurePosixPath(".well-known/mta-sts.txt")
+
+
+def dns(options: argparse.Namespace) -> int:
+    """Print the records, or check them."""
+    tree = Tree(options.root.resolve())
+    found = facts(load(tree.real(PurePosixPath(DEFAULT_PATH))), tree)
+    if options.check:
+        return _check(found, options.format or "table")
+    say(dnsformat.shown(found, options.format or "zone", options.zone.strip(".").lower()))
+    return 0
+
+
+def facts(settings: Settings, tree: Tree) -> dnszone.Facts:
+    """What the records follow from; raises OperatorError before the relay has its key."""
+    return dnszone.Facts(
+        domain=settings.mail_domain,
+        addresses=addresses.read(),
+        dkim_name=settings.dkim_name,
+        dkim_value=dkim.dns_record(settings, tree),
+        policy=_policy(settings, tree),
+    )
+
+
+def _policy(settings: Settings, tree: Tree) -> bytes:
+    """The MTA-STS policy that is served, or will be."""
+    served = tree.look(settings.www_dir / POLICY).content
+    return served or renderer({"settings": settings})(f"www/{POLICY}.j2")
+
+
+def _check(found: dnszone.Facts, style: str) -> int:
+    # Here, since printing does without the library.
+    from chatmail_relay import dnscheck
+    from chatmail_relay.dnsservers import Directory
+    from chatmail_relay.dnswire import Wire
+
+    if style == "zone":
+        raise OperatorError("--check shows no zone file", "Use --format table or --format json.")
+    findings = dnscheck.Check(found, Directory(Wire(), resolvers())).run()
+    say(dnscheck.as_json(findings) if style == "json" else "\n".join(dnscheck.report(findings)))
+    return findings.exit_code
+
+
+def resolvers() -> list[str]:
+    """Those to find zones with: the relay's own where it runs, then the machine's."""
+    from dns.resolver import NoResolverConfiguration, Resolver
+
+    try:
+        ask_dns(f"{RESOLVER}:53")
+        own = [RESOLVER]
+    except (OSError, ValueError):
+        own = []
+    try:
+        return own + [str(server) for server in Resolver().nameservers]
+    except NoResolverConfiguration:
+        return own

@@ -22,6 +22,11 @@ class Host:
     ipv6: bool
     """Whether sockets of that family can be opened."""
 
+    @property
+    def postfix_has_instances(self) -> bool:
+        """Whether postfix.service is nothing itself, and its instance is the daemon: Debian 12."""
+        return self.postfix < (3, 8)
+
 
 def read_host(root: Path) -> Host:
     """The facts of the system in ROOT; raises OperatorError when a daemon is not installed."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chatmail_relay.host import Host
 from chatmail_relay.settings import Settings
-from chatmail_relay.units import DOVEAUTH, DOVECOT, NGINX, POSTFIX, RESOLVER
+from chatmail_relay.units import DOVEAUTH, DOVECOT, NGINX, POSTFIX, POSTFIX_INSTANCE, RESOLVER
 
 Condition = Callable[[Settings, Host], bool]
 
@@ -22,6 +22,14 @@ def _always(_settings: Settings, _host: Host) -> bool:
 def _mail_elsewhere(settings: Settings, _host: Host) -> bool:
     """Whether doveauth's unit does not already allow it to write where the mail is."""
     return not settings.mailboxes_dir.is_relative_to("/var/lib/chatmail")
+
+
+def _has_instances(_settings: Settings, host: Host) -> bool:
+    return host.postfix_has_instances
+
+
+def _has_no_instances(_settings: Settings, host: Host) -> bool:
+    return not host.postfix_has_instances
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,17 @@ TEMPLATES = (
     ),
     Template("etc/dovecot/chatmail/auth.lua", reload=(DOVECOT,)),
     Template("etc/dovecot/chatmail/push.lua", reload=(DOVECOT,)),
+    Template("etc/dovecot/chatmail/services.conf", reload=(DOVECOT,)),
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),
-    drop_in(POSTFIX),
+    drop_in(POSTFIX, needed=_has_no_instances),
     drop_in(
-        "postfix@-.service",
+        POSTFIX_INSTANCE,
         POSTFIX,
         source=f"etc/systemd/system/{POSTFIX}.d/50-chatmail-relay.conf.j2",
+        needed=_has_instances,
     ),
     drop_in(DOVECOT),
     drop_in(NGINX),

@@ -4,11 +4,23 @@ from collections.abc import Iterable, Sequence
 
 from chatmail_relay.command import run
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.units import POSTFIX, POSTFIX_INSTANCE
+
+_RUNNING = {"active", "reloading", "activating"}
 
 
 def inactive(units: Sequence[str]) -> list[str]:
     """Those of UNITS which are not running, in their order."""
-    return _other_than(units, "is-active", {"active", "reloading", "activating"})
+    found = _other_than(units, "is-active", _RUNNING)
+    return [unit for unit in units if unit in found or (unit == POSTFIX and _instance_is_down())]
+
+
+def _instance_is_down() -> bool:
+    """Whether postfix.service stands for an instance, which does not run."""
+    instance = [POSTFIX_INSTANCE]
+    return not _other_than(instance, "is-enabled", {"enabled-runtime"}) and bool(
+        _other_than(instance, "is-active", _RUNNING)
+    )
 
 
 def not_enabled(units: Sequence[str]) -> list[str]:

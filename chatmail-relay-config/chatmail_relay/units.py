@@ -17,6 +17,8 @@ FILTERMAIL = "filtermail.service"
 OPENDKIM = "opendkim.service"
 DOVECOT = "dovecot.service"
 POSTFIX = "postfix.service"
+POSTFIX_INSTANCE = "postfix@-.service"
+"""What postfix.service stands for on Debian 12: it hands on each start, stop and reload."""
 NGINX = "nginx.service"
 
 

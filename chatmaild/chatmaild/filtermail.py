@@ -73,6 +73,7 @@ class OutgoingGate:
         verdict = await judge(partial(rules.outgoing, sender), wire, stuffed)
         if verdict.refusal:
             return refused("outgoing", verdict.refusal)
+        wire[:0] = verdict.header
         return await pass_on(self._reinjector, envelope, verdict.sender, wire)
 
 

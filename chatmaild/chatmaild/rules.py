@@ -17,6 +17,8 @@ MALFORMED_HEADER = b"554 5.6.0 Malformed message header"
 BARE_NEWLINE = b"554 5.6.0 Bare CR or LF, or NUL, in the message"
 TOO_LARGE = b"552 5.3.4 Message size exceeds the limit"
 OWN_DOMAIN = b"554 5.7.1 From: of this relay's domain comes from elsewhere"
+SUBJECT = b"Subject: [...]\r\n"
+"""What all of our users' messages are about, as far as anybody else is concerned."""
 FILTER_FAILED = b"451 4.3.0 The message could not be checked, try again later"
 CONSENT_UNKNOWN = b"451 4.3.0 Recipients could not be checked, try again later"
 REINJECTION_FAILED = b"451 4.3.0 The message could not be passed on, try again later"
@@ -24,10 +26,14 @@ REINJECTION_FAILED = b"451 4.3.0 The message could not be passed on, try again l
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Refused with a reply; or passed on from `sender`, in cleartext only with consent."""
+    """Refused with a reply; or passed on from `sender`, in cleartext only with consent.
+
+    `header` goes before the message.
+    """
 
     refusal: bytes | None = None
     sender: bytes = b""
+    header: bytes = b""
     needs_consent: bool = False
 
 
@@ -45,7 +51,7 @@ def outgoing(sender: bytes, text: Buffer) -> Verdict:
         return Verdict(BARE_NEWLINE)
     if not encrypted and not mime.is_securejoin_request(message):
         return Verdict(ENCRYPTION_NEEDED)
-    return Verdict(sender=sender)
+    return Verdict(sender=sender, header=_subject(message))
 
 
 def incoming(sender: bytes, text: Buffer, domain: bytes) -> Verdict:
@@ -91,6 +97,12 @@ def _malformed(sender: bytes, text: Buffer) -> bytes:
         if colon and name.strip(b" \t\0").lower() == b"from" and name.lower() != b"from":
             return invalid_from(None, sender)
     return MALFORMED_HEADER
+
+
+def _subject(message: mime.Entity) -> bytes:
+    """The subject to be put before a message that has others: Postfix drops those silently."""
+    subjects = message.headers.all(b"subject")
+    return SUBJECT if subjects and b" [...]" not in subjects else b""
 
 
 def _from_address(message: mime.Entity, *, strict: bool) -> bytes | None:

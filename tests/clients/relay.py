@@ -57,6 +57,11 @@ class Relay:
         """The address clients connect to."""
         return self.machine.ipv4
 
+    @property
+    def postfix(self) -> str:
+        """The unit whose main process is Postfix's."""
+        return "postfix@-.service" if self.machine.suite == "bookworm" else "postfix.service"
+
     def imap(self, **options: object) -> Imap:
         """A connection to port 993, not logged in."""
         return Imap(self.place, self.host, **{"name": self.domain, **options})  # type: ignore[arg-type]

@@ -17,6 +17,25 @@ REPEATED = STATE_DIR / "settings"
 
 TRIXIE = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=2, ipv6=True)
 TRIXIE_WITHOUT_IPV6 = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False)
+BOOKWORM = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=2, ipv6=True)
+BOOKWORM_WITHOUT_IPV6 = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=8, ipv6=False)
+
+PLAIN = "mail_domain = _alpha.lab\n"
+LITERAL = "mail_domain = 192.0.2.1\nadmin_contact = admin@example.org\n"
+FULL = """\
+mail_domain = _chat.example.org
+admin_contact = admin@example.org
+mailboxes_dir = /srv/mail
+registration = invite
+invite_token = let-me-in-please
+max_message_size = 1048576
+max_smtp_recipients = 50
+max_mailbox_size_mib = 100
+imap_compress = yes
+imap_hibernate_seconds = 0
+max_imap_connections = 500
+resolver_forward = 192.0.2.53 2001:db8::53
+"""
 
 
 @dataclass(frozen=True)
@@ -56,26 +75,10 @@ class Golden:
 
 
 GOLDENS = (
-    Golden("trixie-plain", TRIXIE, "mail_domain = _alpha.lab\n"),
-    Golden(
-        "trixie-full",
-        TRIXIE_WITHOUT_IPV6,
-        """\
-mail_domain = _chat.example.org
-admin_contact = admin@example.org
-mailboxes_dir = /srv/mail
-registration = invite
-invite_token = let-me-in-please
-max_message_size = 1048576
-max_smtp_recipients = 50
-max_mailbox_size_mib = 100
-imap_compress = yes
-imap_hibernate_seconds = 0
-max_imap_connections = 500
-resolver_forward = 192.0.2.53 2001:db8::53
-""",
-    ),
-    Golden(
-        "trixie-literal", TRIXIE, "mail_domain = 192.0.2.1\nadmin_contact = admin@example.org\n"
-    ),
+    Golden("trixie-plain", TRIXIE, PLAIN),
+    Golden("trixie-full", TRIXIE_WITHOUT_IPV6, FULL),
+    Golden("trixie-literal", TRIXIE, LITERAL),
+    Golden("bookworm-plain", BOOKWORM, PLAIN),
+    Golden("bookworm-full", BOOKWORM_WITHOUT_IPV6, FULL),
+    Golden("bookworm-literal", BOOKWORM, LITERAL),
 )

@@ -224,6 +224,18 @@ def test_hands_on_byte_for_byte(run: Run) -> None:
     run(test)
 
 
+def test_puts_a_subject_before(run: Run) -> None:
+    """A message with a subject of its own goes on with the one that says nothing before it."""
+    message = GOOD.replace(b"Subject: [...]", b"Subject: our plan")
+
+    async def test(site: Site) -> None:
+        wire = await site.connect()
+        assert (await wire.deliver(message)).startswith(b"250")
+        assert site.outgoing.content == [rules.SUBJECT + stuffed(message)[:-3]]
+
+    run(test)
+
+
 def test_replies_are_postfix_s(run: Run) -> None:
     """What the reinjection says at the end reaches the client in every line."""
 

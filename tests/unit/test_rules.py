@@ -48,6 +48,32 @@ def test_from_may_have_a_name_and_any_case() -> None:
     assert rules.outgoing(SENDER.upper(), GOOD).refusal is None
 
 
+SUBJECT = "Subject: [...]\r\n"
+OWN_SUBJECTS = {
+    "plain": "Subject: our plan\r\n",
+    "empty": "Subject:\r\n",
+    "folded": "subject: [...]\r\n our plan\r\n",
+    "without a space": "Subject:[...]\r\n",
+    "blanks": "Subject: [...] \r\n",
+    "encoded": "Subject: =?utf-8?q?our_plan?=\r\n",
+    "twice": "Subject: our plan\r\nSUBJECT: and yours\r\n",
+}
+
+
+@pytest.mark.parametrize("subject", OWN_SUBJECTS.values(), ids=OWN_SUBJECTS)
+def test_own_subjects_get_another_before_them(subject: str) -> None:
+    """Postfix keeps the subject that says nothing, which is put before any other."""
+    verdict = rules.outgoing(SENDER, changed(GOOD, (SUBJECT, subject)))
+    assert verdict == rules.Verdict(sender=SENDER, header=SUBJECT.encode())
+
+
+@pytest.mark.parametrize("subject", ["", SUBJECT, "SUBJECT: [...]\r\n", f"{SUBJECT}Subject: x\r\n"])
+def test_a_subject_that_says_nothing_is_enough(subject: str) -> None:
+    """A message with it, or with none, stays as it is."""
+    verdict = rules.outgoing(SENDER, changed(GOOD, (SUBJECT, subject)))
+    assert verdict == rules.Verdict(sender=SENDER)
+
+
 @pytest.mark.parametrize("what", ["\n", "\r", "\0", "\n.\n", "\r.\r", "\r\n.\r"], ids=repr)
 def test_refuses_bare_newlines(what: str) -> None:
     """A CR or LF alone, or a NUL, in whatever part of the body, goes neither way."""

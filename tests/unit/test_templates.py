@@ -38,10 +38,11 @@ def test_nothing_differs_from_the_kept_files(golden: Golden) -> None:
 
 
 def test_every_template_is_used() -> None:
-    """No template lies in the tree without a file that is made of it, but for other suites."""
+    """No template lies in the tree without a file that is made of it on some suite."""
     below = PACKAGE / "templates"
     present = {str(path.relative_to(below)) for path in below.rglob("*") if path.is_file()}
-    used = {(item.source or f"{item.target}.j2").format(dovecot="2.4") for item in TEMPLATES}
+    sources = {item.source or f"{item.target}.j2" for item in TEMPLATES}
+    used = {name.format(dovecot=version) for name in sources for version in ("2.3", "2.4")}
     assert present == used
 
 
@@ -136,18 +137,38 @@ def test_the_page_offers_addresses_to_whom_they_are_given(registration: str, off
     assert ('href="dcaccount:https://_a.lab/new"' in page) == offered
 
 
-def test_units_see_the_resolver_of_the_relay() -> None:
-    """Postfix asks our resolver under both names its unit has."""
-    for unit in ("postfix.service", "postfix@-.service"):
-        drop_in = text(PLAIN, f"etc/systemd/system/{unit}.d/50-chatmail-relay.conf")
-        assert "BindReadOnlyPaths=/etc/chatmail-relay/resolv.conf:/etc/resolv.conf" in drop_in
-    assert "nameserver 127.0.0.83\n" in text(PLAIN, "etc/chatmail-relay/resolv.conf")
+def drop_in_of(golden: Golden, unit: str) -> str:
+    """What varies in a unit."""
+    return text(golden, f"etc/systemd/system/{unit}.service.d/50-chatmail-relay.conf")
 
 
-@pytest.mark.parametrize("unit", ["postfix", "postfix@-", "dovecot", "nginx"])
-def test_daemons_of_others_are_restarted(unit: str) -> None:
+def postfix(golden: Golden) -> str:
+    """The unit which is Postfix: on Debian 12 that is an instance, and postfix.service nothing."""
+    return "postfix@-" if golden.host.postfix_has_instances else "postfix"
+
+
+@each_golden
+def test_units_see_the_resolver_of_the_relay(golden: Golden) -> None:
+    """Postfix asks our resolver."""
+    bind = "BindReadOnlyPaths=/etc/chatmail-relay/resolv.conf:/etc/resolv.conf"
+    assert bind in drop_in_of(golden, postfix(golden))
+    assert "nameserver 127.0.0.83\n" in text(golden, "etc/chatmail-relay/resolv.conf")
+
+
+@each_golden
+def test_one_unit_of_postfix_is_changed(golden: Golden) -> None:
+    """The other is left: a drop-in for a daemon makes a unit that is none hang."""
+    names = {path.split("/")[3] for path in golden.rendered() if path.startswith("etc/systemd/sys")}
+    found = {name for name in names if name.startswith("postfix")}
+    assert found == {f"{postfix(golden)}.service.d"}
+
+
+@each_golden
+@pytest.mark.parametrize("name", ["postfix", "dovecot", "nginx"])
+def test_daemons_of_others_are_restarted(golden: Golden, name: str) -> None:
     """What Debian's units leave to an admin is done by systemd: one that dies comes back."""
-    drop_in = text(PLAIN, f"etc/systemd/system/{unit}.service.d/50-chatmail-relay.conf")
+    unit = postfix(golden) if name == "postfix" else name
+    drop_in = drop_in_of(golden, unit)
     for line in ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s"):
         assert f"\n{line}\n" in drop_in
     if unit.startswith("postfix"):  # Debian 12's unit does not know which process it is

@@ -172,7 +172,7 @@ def test_other_packages_files_are_untouched(new: Relay) -> None:
 def test_the_resolver_is_left(new: Relay) -> None:
     """The host's own resolv.conf stays; only the mail daemons see the relay's resolver."""
     assert "127.0.0.83" not in new.machine.read("/etc/resolv.conf")
-    pid = new.properties("postfix.service", "MainPID")["MainPID"]
+    pid = new.properties(new.postfix, "MainPID")["MainPID"]
     seen = new.machine.run(f"nsenter -t {pid} -m cat /etc/resolv.conf").stdout
     assert "nameserver 127.0.0.83" in seen
 

@@ -143,7 +143,6 @@ def test_what_delivery_drops(relay: Relay) -> None:
     }
     extra = [f"{name}: {value}" for name, value in told.items()]
     content = make.encrypted(sender.address, receiver.address, extra=extra)
-    content = content.replace(b"Subject: [...]", b"Subject: our secret plan")
     with relay.submission(sender) as smtp:
         assert smtp.deliver(sender.address, [receiver.address], content).code == 250
     mail = relay.wait_for_mail(receiver, message_id(content))
@@ -151,6 +150,31 @@ def test_what_delivery_drops(relay: Relay) -> None:
     names = {line.partition(":")[0].lower() for line in head.splitlines() if line[:1].strip()}
     assert not names & {name.lower() for name in told}
     assert "subject: [...]" in head.lower()
+
+
+SUBJECTS = (
+    b"Subject: the Xanadu plan",
+    b"subject: [...]\r\n the Xanadu plan",
+    b"Subject: [...]\r\nSUBJECT: the Xanadu plan",
+    b"Subject:Xanadu\r\nSubject: and Xanadu",
+)
+
+
+def test_subjects_say_nothing(relay: Relay) -> None:
+    """Whatever subjects a user's app sends, one that says nothing arrives, and none is logged."""
+    sender, receiver = relay.signup(), relay.signup()
+    with relay.submission(sender) as smtp:
+        for subjects in SUBJECTS:
+            content = make.encrypted(sender.address, receiver.address)
+            content = content.replace(b"Subject: [...]", subjects)
+            assert smtp.deliver(sender.address, [receiver.address], content).code == 250
+            mail = relay.wait_for_mail(receiver, message_id(content))
+            head = mail.partition(b"\n\n")[0].replace(b"\r\n", b"\n")
+            lines = [line for line in head.split(b"\n") if line.lower().startswith(b"subject")]
+            assert lines == [b"Subject: [...]"]
+            assert b"Xanadu" not in head
+    relay.machine.run("! journalctl --namespace='*' -q -o cat --no-pager | grep Xanadu")
+    relay.machine.run("! grep -rs Xanadu /var/log /run/log")
 
 
 def test_bounces_go_to_no_forged_address(relay: Relay) -> None:

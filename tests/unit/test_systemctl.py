@@ -1,0 +1,36 @@
+"""What systemctl is asked, and what its answers mean."""
+
+from collections.abc import Sequence
+from subprocess import CompletedProcess
+
+import pytest
+from chatmail_relay import systemctl
+from chatmail_relay.units import DOVECOT, POSTFIX, POSTFIX_INSTANCE
+
+RUNNING = {"is-active": "active", "is-enabled": "enabled"}
+STOPPED = {"is-active": "failed", "is-enabled": "enabled"}
+DEBIAN_12 = {"is-enabled": "enabled-runtime"}
+DEBIAN_13 = {"is-active": "inactive", "is-enabled": "disabled"}
+
+
+@pytest.mark.parametrize(
+    ("units", "inactive"),
+    [
+        ({DOVECOT: RUNNING, POSTFIX: RUNNING, POSTFIX_INSTANCE: DEBIAN_13}, []),
+        ({DOVECOT: STOPPED, POSTFIX: STOPPED, POSTFIX_INSTANCE: DEBIAN_13}, [DOVECOT, POSTFIX]),
+        ({DOVECOT: RUNNING, POSTFIX: RUNNING, POSTFIX_INSTANCE: RUNNING | DEBIAN_12}, []),
+        ({DOVECOT: RUNNING, POSTFIX: RUNNING, POSTFIX_INSTANCE: STOPPED | DEBIAN_12}, [POSTFIX]),
+    ],
+)
+def test_inactive(
+    units: dict[str, dict[str, str]], inactive: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where postfix.service stands for its instance, it runs when that one does."""
+
+    def run(words: Sequence[str], *, check: bool = True) -> "CompletedProcess[str]":
+        _, question, *names = words
+        answers = "".join(f"{units[name][question]}\n" for name in names)
+        return CompletedProcess(words, 3, answers, "")
+
+    monkeypatch.setattr("chatmail_relay.systemctl.run", run)
+    assert systemctl.inactive([DOVECOT, POSTFIX]) == inactive

@@ -20,9 +20,10 @@ WITHDRAWN = STATE_DIR / "withdrawn"
 """Made by prerm and gone when the package is: in between, dpkg may yet change its mind."""
 
 UNBOUND = "unbound.service"
+MTA_STS_DAEMON = "postfix-mta-sts-resolver.service"
 READERS = (DOVECOT, POSTFIX, NGINX)
 """Other packages' units which have run with the relay's configuration."""
-OTHERS = (*READERS, UNBOUND)
+OTHERS = (*READERS, UNBOUND, MTA_STS_DAEMON)
 
 KERNEL_SETTINGS = PurePosixPath("/etc/sysctl.d/60-chatmail-relay.conf")
 KERNEL = ("fs/inotify/max_user_instances", "fs/inotify/max_user_watches")

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from chatmail_relay.host import Host
 from chatmail_relay.settings import Settings
-from chatmail_relay.units import DOVEAUTH, DOVECOT, NGINX, POSTFIX, POSTFIX_INSTANCE, RESOLVER
+from chatmail_relay.units import (
+    DOVEAUTH,
+    DOVECOT,
+    MTA_STS,
+    NGINX,
+    POSTFIX,
+    POSTFIX_INSTANCE,
+    RESOLVER,
+)
 
 Condition = Callable[[Settings, Host], bool]
 
@@ -60,7 +68,8 @@ TEMPLATES = (
     Template("etc/postfix/chatmail/outgoing_header_checks", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/sender_login_maps", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/tls_policy", reload=(POSTFIX,)),
-    Template("etc/chatmail-relay/resolv.conf", restart=(POSTFIX,)),
+    Template("etc/chatmail-relay/resolv.conf", restart=(POSTFIX, MTA_STS)),
+    Template("etc/chatmail-relay/mta-sts.yml", restart=(MTA_STS,)),
     Template(
         "etc/dovecot/dovecot.conf", "etc/dovecot/{dovecot}/dovecot.conf.j2", reload=(DOVECOT,)
     ),

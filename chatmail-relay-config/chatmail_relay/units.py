@@ -14,6 +14,7 @@ LASTLOGIN = "lastlogin.service"
 METADATA = "chatmail-metadata.service"
 NEWEMAIL = "newemail.service"
 FILTERMAIL = "filtermail.service"
+MTA_STS = "chatmail-mta-sts.service"
 OPENDKIM = "opendkim.service"
 DOVECOT = "dovecot.service"
 POSTFIX = "postfix.service"
@@ -96,6 +97,7 @@ UNITS = (
             *("max_user_send_per_minute", "max_user_send_burst"),
         ),
     ),
+    Unit(MTA_STS, _sockets(f"{SPOOL}/mta-sts/policy.sock"), ours=True),
     Unit(DOVECOT, (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993"))),
     Unit(
         POSTFIX,

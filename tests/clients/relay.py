@@ -24,9 +24,10 @@ OUR_UNITS = (
     "chatmail-metadata.service",
     "lastlogin.service",
     "newemail.service",
+    "chatmail-mta-sts.service",
     "chatmail-resolver.service",
 )
-OUR_DAEMONS = OUR_UNITS[:-1]
+OUR_DAEMONS = OUR_UNITS[:-2]
 DAEMONS = (*OUR_UNITS, "dovecot.service", "nginx.service")
 PATIENCE = 10.0  # seconds until a line is in the journal, a mail in its folder
 

@@ -21,8 +21,8 @@ SERVICES = ("knot", "unbound")
 SERVICES_SUITE = "trixie"
 RELAY = (
     "dns-root-data", "dovecot-auth-lua", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd",
-    "libnginx-mod-stream", "lua-socket", "nginx", "openssl", "postfix", "python3",
-    "python3-debconf", "python3-dnspython", "python3-iniconfig", "python3-jinja2",
+    "libnginx-mod-stream", "lua-socket", "nginx", "openssl", "postfix", "postfix-mta-sts-resolver",
+    "python3", "python3-debconf", "python3-dnspython", "python3-iniconfig", "python3-jinja2",
     "python3-requests", "unbound",
 )  # fmt: skip
 """What the relay's packages take from Debian. One that is missing here is downloaded later on."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from chatmail_relay.settings import Settings, abouts
-from chatmail_relay.units import METADATA, OURS, RESOLVER, UNITS, Unit
+from chatmail_relay.units import METADATA, MTA_STS, OURS, RESOLVER, UNITS, Unit
 
 REPOSITORY = Path(__file__).parents[2]
 CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
@@ -14,6 +14,8 @@ MODULES = {"chatmail-metadata.service": "metadata"}
 """Where a daemon's module is not called like its unit."""
 
 DERIVED = {
+    "address_domain": {"mail_domain"},
+    "is_address_literal": {"mail_domain"},
     "domain_dir": {"mailboxes_dir", "mail_domain"},
     "forwarded_addresses": {"admin_contact", "mail_domain"},
     "reserved_names": set[str](),
@@ -89,7 +91,7 @@ def test_sandbox(name: str) -> None:
     assert unit["SystemCallFilter"].split()[0] == "@system-service"
     assert "~@privileged" in unit["SystemCallFilter"]
     assert unit["CapabilityBoundingSet"] == ("" if name != RESOLVER else "CAP_NET_BIND_SERVICE")
-    if name == METADATA:  # speaks to the notification server, and lets nobody speak to it
+    if name in (METADATA, MTA_STS):  # speak to others' web servers, and let nobody speak to them
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
         assert unit["SocketBindDeny"] == "any"
     elif name != RESOLVER:

@@ -38,6 +38,7 @@ USERS = {
     "chatmail-metadata.service": "_chatmail-metadata",
     "lastlogin.service": "_chatmail-lastlogin",
     "newemail.service": "_chatmail-new",
+    "chatmail-mta-sts.service": "_chatmail-mta-sts",
     "chatmail-resolver.service": "unbound",
 }
 MOST_EXPOSED = 2.0  # of systemd-analyze's 10

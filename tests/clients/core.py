@@ -66,8 +66,16 @@ class Core:
         self, domain: str, names: Sequence[str], patience: float = PATIENCE
     ) -> list["Person"]:
         """Let several people join at the same time."""
+        return self.join_by([f"dcaccount:{domain}"] * len(names), names, patience)
+
+    def join_by(
+        self, codes: Sequence[str], names: Sequence[str], patience: float = PATIENCE
+    ) -> list["Person"]:
+        """Let several people join at the same time, each by a QR code of their own."""
         people = [Person(self._manager.add_account(), name) for name in names]
-        finish = [person.begin_to_join(f"dcaccount:{domain}", patience) for person in people]
+        finish = [
+            person.begin_to_join(code, patience) for person, code in zip(people, codes, strict=True)
+        ]
         for finished in finish:
             finished()
         return people

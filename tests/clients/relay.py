@@ -89,7 +89,9 @@ class Relay:
     def invent(self, localpart: str | None = None) -> User:
         """An address nobody has, with a password."""
         localpart = localpart or _letters(9)
-        return User(f"{localpart}@{self.domain}", _letters(20))
+        # A domain that is an IPv4 address is in brackets in mail addresses.
+        domain = f"[{self.domain}]" if self.domain == self.host else self.domain
+        return User(f"{localpart}@{domain}", _letters(20))
 
     def signup(self, user: User | None = None) -> User:
         """Make an account by its first login."""

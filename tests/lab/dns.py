@@ -2,7 +2,8 @@
 
 The root is one zone without delegations, signed by the lab's own key, at the addresses of the
 real root servers: a relay's own validating resolver works in the lab as it is, once it trusts
-that key. Records live for a second, so that a change is seen at once.
+that key. The key of peer.lab, another mail server, is there from the start. Records live for a
+second, so that a change is seen at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from devtools.run import CommandFailed, Failure, run
+from tests.clients import dkim
+from tests.clients.dkim import Peer
 from tests.lab import groups, network
 from tests.lab.dnskey import ALGORITHM
 from tests.lab.state import State
@@ -99,6 +102,10 @@ class Dns:
             self.set(f"{alias}.{domain}", "CNAME", f"{domain}.")
         self.set(f"_mta-sts.{domain}", "TXT", '"v=STSv1; id=1"')
 
+    def key(self, peer: Peer) -> None:
+        """Add the record of the key with which `peer` signs its mail."""
+        self.set(peer.name, "TXT", strings(peer.record))
+
     def host(self, name: str, host: Host) -> None:
         """Add the addresses of `host` under `name`."""
         self.set(name, "A", host.ipv4)
@@ -139,6 +146,11 @@ class Dns:
         return self._control("zone-status", ".", "+serial", check=False)
 
 
+def strings(text: str) -> str:
+    """A text as the data of a TXT record, in strings of at most 255 characters."""
+    return " ".join(f'"{text[at : at + 255]}"' for at in range(0, max(len(text), 1), 255))
+
+
 def _absolute(name: str) -> str:
     return name if name.endswith(".") else f"{name}."
 
@@ -165,6 +177,7 @@ def start(state: State, bridge: str, tree: Path, key: Path) -> Dns:
             said = state.log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise Failure(f"the lab's name server does not start:\n{said}")
         time.sleep(0.05)
+    dns.key(dkim.standing())
     return dns
 
 

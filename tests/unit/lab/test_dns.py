@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab.dns import Dns
+from tests.lab.dns import Dns, strings
 
 
 class Recorded(Dns):
@@ -57,3 +57,9 @@ def test_delete() -> None:
         "zone-unset . x.lab. A",
         "zone-unset . x.lab.",
     ]
+
+
+def test_long_texts() -> None:
+    """A text is cut where DNS wants it."""
+    assert strings("a" * 300) == f'"{"a" * 255}" "{"a" * 45}"'
+    assert strings("") == '""'

@@ -1,6 +1,7 @@
 """`chatmail-relay dns`: prints the relay's DNS records, or checks those that are published."""
 
 import argparse
+import json
 from pathlib import PurePosixPath
 
 from chatmail_relay import addresses, dkim, dnsformat, dnszone
@@ -19,10 +20,21 @@ POLICY = PurePosixPath(".well-known/mta-sts.txt")
 def dns(options: argparse.Namespace) -> int:
     """Print the records, or check them."""
     tree = Tree(options.root.resolve())
-    found = facts(load(tree.real(PurePosixPath(DEFAULT_PATH))), tree)
+    settings = load(tree.real(PurePosixPath(DEFAULT_PATH)))
+    if settings.is_address_literal:
+        return _nothing(settings, options.format)
+    found = facts(settings, tree)
     if options.check:
         return _check(found, options.format or "table")
     say(dnsformat.shown(found, options.format or "zone", options.zone.strip(".").lower()))
+    return 0
+
+
+def _nothing(settings: Settings, style: str | None) -> int:
+    """Say that a relay without a name has no records."""
+    remark = f"{settings.mail_domain} is an address and no name: there is nothing to publish."
+    nothing = {"domain": settings.mail_domain, "records": [], "remarks": [remark]}
+    say(json.dumps(nothing, indent=2) if style == "json" else f"; {remark}")
     return 0
 
 

@@ -8,17 +8,19 @@ second, so that a change is seen at once.
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from devtools.run import CommandFailed, Failure, run
 from tests.clients import dkim
 from tests.clients.dkim import Peer
 from tests.lab import groups, network
 from tests.lab.dnskey import ALGORITHM
+from tests.lab.machine import Machine
 from tests.lab.state import State
 
 TTL = 1
@@ -76,6 +78,10 @@ remote-control:
 """
 
 
+Records = Mapping[tuple[str, str], Sequence[str]]
+"""Name and kind → data as in a zone file."""
+
+
 class Host(Protocol):
     """What has addresses, as a machine does."""
 
@@ -94,13 +100,18 @@ class Dns:
     def __init__(self, tree: Path) -> None:
         self._tree = tree
 
-    def relay(self, domain: str, host: Host) -> None:
-        """Add the records that let `host` be reached as the relay `domain`."""
-        self.host(domain, host)
-        self.set(domain, "MX", f"10 {domain}.")
-        for alias in ("www", "mta-sts"):
-            self.set(f"{alias}.{domain}", "CNAME", f"{domain}.")
-        self.set(f"_mta-sts.{domain}", "TXT", '"v=STSv1; id=1"')
+    def relay(self, domain: str, machine: Machine) -> None:
+        """Publish what lets `machine` be reached as the relay `domain`.
+
+        That is the zone which the relay itself prints, once it is installed and has this domain.
+        """
+        self.publish(printed(machine, domain) or names(domain, machine))
+
+    def publish(self, records: Records) -> None:
+        """Make these the only records of their names and kinds, in one change."""
+        sets = list(records.items())
+        unset = [self._unset(*key) for key, _values in sets]
+        self._change(unset, [self._put(*key, value) for key, values in sets for value in values])
 
     def key(self, peer: Peer) -> None:
         """Add the record of the key with which `peer` signs its mail."""
@@ -113,23 +124,23 @@ class Dns:
 
     def set(self, name: str, kind: str, data: str | Sequence[str]) -> None:
         """Make `data` (as in a zone file) the only records of this name and kind."""
-        values = [data] if isinstance(data, str) else list(data)
-        unset, commands = self._unset(name, kind), []
-        for value in values:
-            commands.append(["zone-set", ".", _absolute(name), str(TTL), kind, *_words(value)])
-        self._change(unset, commands)
+        self.publish({(name, kind): [data] if isinstance(data, str) else list(data)})
 
     def delete(self, name: str, kind: str = "") -> None:
         """Remove the records of this name, of one kind or all; none there is fine."""
-        self._change(self._unset(name, kind), [])
+        self._change([self._unset(name, kind)], [])
+
+    def _put(self, name: str, kind: str, value: str) -> list[str]:
+        return ["zone-set", ".", _absolute(name), str(TTL), kind, *_words(value)]
 
     def _unset(self, name: str, kind: str) -> list[str]:
         return ["zone-unset", ".", _absolute(name), *([kind] if kind else [])]
 
-    def _change(self, unset: list[str], commands: list[list[str]]) -> None:
+    def _change(self, unset: list[list[str]], commands: list[list[str]]) -> None:
         self._control("zone-begin", ".")
         try:
-            self._control(*unset, check=False)
+            for words in unset:
+                self._control(*words, check=False)
             for words in commands:
                 self._control(*words)
         except CommandFailed:
@@ -149,6 +160,27 @@ class Dns:
 def strings(text: str) -> str:
     """A text as the data of a TXT record, in strings of at most 255 characters."""
     return " ".join(f'"{text[at : at + 255]}"' for at in range(0, max(len(text), 1), 255))
+
+
+def names(domain: str, host: Host) -> Records:
+    """The records that lead to a relay, as far as they are known before it is installed."""
+    return {
+        (domain, "A"): [host.ipv4],
+        (domain, "AAAA"): [host.ipv6],
+        (domain, "MX"): [f"10 {domain}."],
+        (f"www.{domain}", "CNAME"): [f"{domain}."],
+        (f"mta-sts.{domain}", "CNAME"): [f"{domain}."],
+    }
+
+
+def printed(machine: Machine, domain: str) -> Records:
+    """The records which the relay on `machine` prints; none before it is `domain`."""
+    shown = machine.run("chatmail-relay dns --format json", check=False)
+    zone: dict[str, Any] = json.loads(shown.stdout) if shown.returncode == 0 else {}
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in zone["records"] if zone.get("domain") == domain else ():
+        found.setdefault((record["name"], record["type"]), []).append(record["data"])
+    return found
 
 
 def _absolute(name: str) -> str:

@@ -85,6 +85,7 @@ def install(
             progress.detail(line)
 
     stream([*machine.entering(_ENVIRONMENT), "apt", "install", "-y", "chatmail-relay"], hear)
+    lab.dns.relay(domain, machine)
     return "\n".join(said)
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from devtools import roots
 from devtools.progress import Progress
 from tests.clients.relay import Relay
 from tests.lab import Lab, Machine, images
+from tests.lab.dns import names
 from tests.lab.installing import Repository, answers, build, install
 
 DOMAIN = "_alpha.lab"
@@ -156,6 +158,55 @@ def fresh_relay(lab: Lab, suite: str, relay_image: Path) -> Iterator[Relay]:
         yield made
     for machine in shared:
         lab.dns.relay(DOMAIN, machine)
+
+
+RELAYS = {"_alpha.lab": "trixie", "_beta.lab": "bookworm", "_gamma.lab": "trixie"}
+"""Relays that speak with each other, on both suites."""
+
+
+@pytest.fixture(scope="module")
+def relays(lab: Lab, relay_images: Images) -> Iterator[dict[str, Relay]]:
+    """The relays of RELAYS by their domains, booted side by side, known to DNS."""
+    with several(lab, relay_images, RELAYS) as made:
+        yield made
+    for machine in lab.machines:
+        if machine.name == NAME:
+            lab.dns.relay(DOMAIN, machine)
+
+
+@contextmanager
+def several(
+    lab: Lab, relay_images: Images, suites: Mapping[str, str], **settings: object
+) -> Iterator[dict[str, Relay]]:
+    """Boot a relay for each domain, on the suite it names when that is chosen; none was used."""
+    made: dict[str, Relay] = {}
+    try:
+        for domain, suite in suites.items():
+            chosen = suite if suite in _suites() else _suites()[0]
+            name = f"relay-{domain.removeprefix('_').removesuffix('.lab')}"
+            machine = lab.machine(name, chosen, relay_images(chosen))
+            made[domain] = Relay(machine, lab.clients, domain)
+            lab.dns.publish(names(domain, machine))
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda relay: _become(relay, settings), made.values()))
+        for domain, relay in made.items():
+            lab.dns.relay(domain, relay.machine)
+        yield made
+    finally:
+        for relay in made.values():
+            lab.remove(relay.machine)
+
+
+def _become(relay: Relay, settings: Mapping[str, object]) -> None:
+    """Let a machine from the image of `_alpha.lab` be another relay, with keys of its own."""
+    relay.machine.wait_running()
+    relay.machine.run("rm -f /var/lib/chatmail-relay/dkim/*.private")
+    relay.change(
+        mail_domain=relay.domain,
+        max_new_accounts_per_hour=1_000_000,
+        create_max_load=10_000,
+        **settings,
+    )
 
 
 @pytest.fixture

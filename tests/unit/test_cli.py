@@ -64,6 +64,16 @@ def test_dns(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Use --format table" in capsys.readouterr().err
 
 
+def test_dns_of_an_address(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A relay without a name has no records, which is fine."""
+    ini = root / "etc/chatmail-relay/chatmail.ini"
+    ini.write_text("[params]\nmail_domain = 192.0.2.1\n")
+    assert run("dns", "--root", root, "--check") == 0
+    assert "nothing to publish" in capsys.readouterr().out
+    assert run("dns", "--root", root, "--format", "json") == 0
+    assert '"records": []' in capsys.readouterr().out
+
+
 def test_secrets_are_not_shown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither the token nor the key is part of a diff."""
     with (root / "etc/chatmail-relay/chatmail.ini").open("a") as ini:

@@ -1,8 +1,13 @@
 """tests.lab.dns: how records are handed to the name server."""
 
+import json
+from collections.abc import Sequence
+from subprocess import CompletedProcess
+
 import pytest
 
-from tests.lab.dns import Dns, strings
+from tests.lab import Machine
+from tests.lab.dns import Dns, printed, strings
 
 
 class Recorded(Dns):
@@ -63,3 +68,40 @@ def test_long_texts() -> None:
     """A text is cut where DNS wants it."""
     assert strings("a" * 300) == f'"{"a" * 255}" "{"a" * 45}"'
     assert strings("") == '""'
+
+
+class Printing(Machine):
+    """A machine on which `chatmail-relay dns` prints what it is told to."""
+
+    def __init__(self, said: str, code: int = 0) -> None:
+        self.ipv4, self.ipv6 = "10.83.0.10", "fd83::a"
+        self._done = CompletedProcess([], code, said, "")
+
+    def run(self, command: str | Sequence[str], **_options: object) -> CompletedProcess[str]:
+        assert command == "chatmail-relay dns --format json"
+        return self._done
+
+
+MX = {"name": "_alpha.lab", "type": "MX", "data": "10 _alpha.lab."}
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "records"),
+    [
+        ({"domain": "_alpha.lab", "records": [MX]}, 0, {("_alpha.lab", "MX"): ["10 _alpha.lab."]}),
+        ({"domain": "_beta.lab", "records": [MX]}, 0, {}),
+        ({}, 1, {}),
+    ],
+)
+def test_a_relay_prints_its_zone(said: object, code: int, records: object) -> None:
+    """What it prints is published, if it is the relay that is meant."""
+    assert printed(Printing(json.dumps(said), code), "_alpha.lab") == records
+
+
+def test_before_a_relay_is_installed() -> None:
+    """Its names are there already, in one change."""
+    dns = Recorded()
+    dns.relay("_alpha.lab", Printing("", 127))
+    assert "zone-set . _alpha.lab. 1 A 10.83.0.10" in dns.said
+    assert "zone-set . www._alpha.lab. 1 CNAME _alpha.lab." in dns.said
+    assert dns.said.count("zone-begin .") == 1

@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
-from chatmaild.newemail import MAX_BODY, Handout, HttpConnection, Reply, serve
+from chatmaild.http import Bounds, HttpConnection
+from chatmaild.newemail import MAX_BODY, Counter, Handout, Reply, serve
 from chatmaild.streams import listening
 
 from tests.unit.daemons import DOMAIN, live, settings
@@ -202,8 +203,9 @@ def test_slow_client(tmp_path: Path) -> None:
     connections: set[HttpConnection] = set()
 
     async def client() -> None:
-        path, handout = tmp_path / "http.sock", Handout(settings(tmp_path))
-        async with listening(path, lambda: HttpConnection(handout.answer, connections, 0.01)):
+        path, counter = tmp_path / "http.sock", Counter(Handout(settings(tmp_path)))
+        bounds = Bounds(timeout=0.01)
+        async with listening(path, lambda: HttpConnection(counter, connections, bounds)):
             reader, writer = await asyncio.open_unix_connection(path)
             writer.write(b"POST /n")
             assert await reader.read() == b""

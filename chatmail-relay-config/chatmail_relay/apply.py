@@ -66,7 +66,14 @@ class Applier:
             inactive=self._inactive,
             not_enabled=self._system.not_enabled(units),
             forced=forced,
+            unwanted=self._unwanted(),
         )
+
+    def _unwanted(self) -> list[str]:
+        """The units that run, or would with the next boot, and should not."""
+        idle = self._plan.idle
+        asleep = {*self._system.inactive(idle)} & {*self._system.not_enabled(idle)}
+        return [unit for unit in idle if unit not in asleep]
 
     def check(self, work: Work) -> None:
         """Have the daemons judge their changed files; raises OperatorError, changes nothing."""
@@ -132,6 +139,9 @@ class Applier:
             yield _step(f"restart {unit}", system.restart, unit)
         for unit in work.reload:
             yield _step(f"reload {unit}", system.reload, unit)
+        if work.end:  # now that nobody is sent to them
+            yield _step(f"stop {', '.join(work.end)}", system.stop, work.end)
+            yield _step(f"disable {', '.join(work.end)}", system.disable, work.end)
         for unit in self._plan.units:
             if unit in work.units:
                 yield _step(f"ask {unit}", system.ask, unit)

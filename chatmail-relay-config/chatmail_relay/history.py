@@ -13,11 +13,10 @@ from pathlib import PurePosixPath
 
 from chatmail_relay import journal
 from chatmail_relay.errors import OperatorError, SettingsError
-from chatmail_relay.plan import File, Plan, make_directories
+from chatmail_relay.plan import File, Plan, idle_names, make_directories, unit_names
 from chatmail_relay.records import of_file, to_file
 from chatmail_relay.settings import DEFAULT_PATH, STATE_DIR, Settings, about, abouts
 from chatmail_relay.tree import Found, Tree
-from chatmail_relay.units import UNITS
 
 PLACE = STATE_DIR / "history"
 SUFFIX = ".json.gz"
@@ -51,8 +50,8 @@ class Entry:
                 f"and this version cannot use it: {error.problem}",
                 "Choose another one, see `chatmail-relay history`.",
             ) from None
-        units = tuple(unit.name for unit in UNITS)
-        return Plan(settings, make_directories(settings), self.files, units)
+        units, idle = unit_names(settings), idle_names(settings)
+        return Plan(settings, make_directories(settings), self.files, units, idle)
 
 
 def next_entry(plan: Plan, ini: str, tree: Tree, *, when: str, version: str, why: str) -> Entry:

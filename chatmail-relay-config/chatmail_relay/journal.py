@@ -43,6 +43,8 @@ class Before:
     """Units which were not enabled."""
     inactive: tuple[str, ...] = ()
     """Units which did not run."""
+    end: tuple[str, ...] = ()
+    """Units which ran and are stopped."""
     kernel: Mapping[str, str] = field(default_factory=dict)
     """Values of kernel settings, by their name."""
 
@@ -66,6 +68,7 @@ def before(
         also_restart=work.also_restart,
         enable=work.enable,
         inactive=tuple(unit for unit in inactive if unit in work.units),
+        end=work.end,
         kernel=kernel,
     )
 
@@ -81,6 +84,7 @@ def save(tree: Tree, state: Before) -> None:
             "also_restart": state.also_restart,
             "enable": state.enable,
             "inactive": state.inactive,
+            "end": state.end,
             "kernel": dict(state.kernel),
         }
     )
@@ -109,6 +113,7 @@ def running(tree: Tree) -> Before | None:
             also_restart=tuple(record["also_restart"]),
             enable=tuple(record["enable"]),
             inactive=tuple(record["inactive"]),
+            end=tuple(record.get("end", ())),
             kernel=record["kernel"],
         )
     except (ValueError, LookupError, TypeError):

@@ -12,7 +12,7 @@ from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import PACKAGE, renderer
 from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, SECTION, STATE_DIR, Settings
-from chatmail_relay.units import UNITS
+from chatmail_relay.units import UNITS, units_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Plan:
     files: tuple[File, ...]
     units: tuple[str, ...]
     """To be enabled and running, in the order in which they are started."""
+    idle: tuple[str, ...] = ()
+    """To be neither."""
 
 
 def make_plan(settings: Settings, host: Host) -> Plan:
@@ -62,8 +64,19 @@ def make_plan(settings: Settings, host: Host) -> Plan:
         settings=settings,
         directories=make_directories(settings),
         files=(*files, *_web_page(settings, render), *_credentials(settings)),
-        units=tuple(unit.name for unit in UNITS),
+        units=unit_names(settings),
+        idle=idle_names(settings),
     )
+
+
+def unit_names(settings: Settings) -> tuple[str, ...]:
+    """The units that run with SETTINGS, in the order in which they are started."""
+    return tuple(unit.name for unit in units_of(settings))
+
+
+def idle_names(settings: Settings) -> tuple[str, ...]:
+    """The units that do not."""
+    return tuple(unit.name for unit in UNITS if not unit.needed(settings))
 
 
 def make_directories(settings: Settings) -> tuple[Directory, ...]:
@@ -95,7 +108,7 @@ def _web_page(settings: Settings, render: Callable[[str], bytes]) -> Iterator[Fi
 def _credentials(settings: Settings) -> Iterator[File]:
     """For each daemon an ini with what it reads: a change restarts it, and others' secrets and an
     admin's unfinished edits of chatmail.ini stay out of its reach."""
-    for unit in UNITS:
+    for unit in units_of(settings):
         if unit.settings:
             values = (f"{key} = {settings.format(key)}".rstrip() for key in unit.settings)
             path = STATE_DIR / "settings" / f"{unit.name.removesuffix('.service')}.ini"

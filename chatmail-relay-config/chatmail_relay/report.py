@@ -19,6 +19,7 @@ def summary(plan: Plan, work: Work, *, done: bool) -> Iterator[str]:
             verb = "kept" if change.path.is_relative_to(ORIGINALS) else change.verb
             yield f"  {verb:<14} {change.path}"
     yield from _units("enabled" if done else "to enable", work.enable)
+    yield from _units("stopped" if done else "to stop", work.end)
     yield from _units("restarted" if done else "to restart", work.restart)
     yield from _units("reloaded" if done else "to reload", work.reload)
     if done and work.units:

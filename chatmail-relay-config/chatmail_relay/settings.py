@@ -244,6 +244,14 @@ class Settings:
             "servers itself.",
         ),
     )
+    deliver_over_https: bool = field(
+        default=True,
+        metadata=describe(
+            YesNo(),
+            "Whether mail goes over HTTPS where port 25 is closed: to other relays whose port 25 "
+            "cannot be reached, and from those that cannot reach ours.",
+        ),
+    )
     notification_url: str = field(
         default="https://notifications.delta.chat/notify",
         metadata=describe(

@@ -29,6 +29,8 @@ def not_enabled(units: Sequence[str]) -> list[str]:
 
 
 def _other_than(units: Sequence[str], question: str, wanted: set[str]) -> list[str]:
+    if not units:
+        return []
     answers = run(["systemctl", question, *units], check=False).stdout.split()
     if len(answers) != len(units):
         raise OperatorError(

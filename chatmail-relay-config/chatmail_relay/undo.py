@@ -77,7 +77,10 @@ def _unit_steps(state: Before, system: System, *, booting: bool) -> list[Callabl
         steps.append(lambda: system.disable(state.enable))
     if state.inactive:
         steps.append(lambda: system.stop(state.inactive, wait=not booting))
+    if state.end:
+        steps.append(lambda: system.enable(state.end))
     if not booting:
+        steps += [_step(system.restart, unit) for unit in state.end]
         steps += [_step(system.try_restart, unit) for unit in state.also_restart]
         ran = [unit for unit in state.restart if unit not in state.inactive]
         steps += [_step(system.restart, unit) for unit in ran]

@@ -4,7 +4,10 @@ A unit's probes say how to ask it whether it answers: each is a line `KIND WHERE
 understands.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from chatmail_relay.settings import Settings
 
 SPOOL = "/var/spool/postfix"
 
@@ -21,6 +24,8 @@ POSTFIX = "postfix.service"
 POSTFIX_INSTANCE = "postfix@-.service"
 """What postfix.service stands for on Debian 12: it hands on each start, stop and reload."""
 NGINX = "nginx.service"
+MXDELIV = "chatmail-mxdeliv.service"
+DELIVER = "chatmail-deliver.service"
 
 
 @dataclass(frozen=True)
@@ -33,17 +38,23 @@ class Probe:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit that runs in every configured relay; `ours` came with this package."""
+    """A unit of a configured relay; `ours` came with this package."""
 
     name: str
     probes: tuple[Probe, ...]
     ours: bool = False
     settings: tuple[str, ...] = ()
     """What it reads of chatmail.ini when it starts; it is given no more than that."""
+    needed: Callable[[Settings], bool] = lambda _settings: True
+    """Whether it runs in a relay with these settings; else it is stopped."""
 
 
 def _sockets(*paths: str) -> tuple[Probe, ...]:
     return tuple(Probe("socket", path) for path in paths)
+
+
+def _delivers_over_https(settings: Settings) -> bool:
+    return settings.deliver_over_https
 
 
 UNITS = (
@@ -97,6 +108,13 @@ UNITS = (
             *("max_user_send_per_minute", "max_user_send_burst"),
         ),
     ),
+    Unit(
+        MXDELIV,
+        _sockets("/run/chatmail/mxdeliv/http.sock"),
+        ours=True,
+        settings=("mail_domain", "max_message_size", "max_smtp_recipients"),
+        needed=_delivers_over_https,
+    ),
     Unit(MTA_STS, _sockets(f"{SPOOL}/mta-sts/policy.sock"), ours=True),
     Unit(DOVECOT, (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993"))),
     Unit(
@@ -116,5 +134,11 @@ UNITS = (
         ),
     ),
 )
+
+
+def units_of(settings: Settings) -> tuple[Unit, ...]:
+    """Those that run with these settings."""
+    return tuple(unit for unit in UNITS if unit.needed(settings))
+
 
 OURS = tuple(unit.name for unit in UNITS if unit.ours)

@@ -20,10 +20,12 @@ class Work:
     enable: tuple[str, ...]
     also_restart: tuple[str, ...] = ()
     """Units that are not the relay's, restarted if they run."""
+    end: tuple[str, ...] = ()
+    """Units that the relay has no need of, stopped and disabled."""
 
     @property
     def nothing(self) -> bool:
-        return not (self.changes or self.restart or self.reload or self.enable)
+        return not (self.changes or self.restart or self.reload or self.enable or self.end)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -48,8 +50,10 @@ def decide(
     inactive: Iterable[str] = (),
     not_enabled: Iterable[str] = (),
     forced: Iterable[str] = (),
+    unwanted: Iterable[str] = (),
 ) -> Work:
-    """The work for CHANGES in a relay of UNITS, some of which may be INACTIVE or FORCED to restart.
+    """The work for CHANGES in a relay of UNITS, some of which may be INACTIVE or FORCED to restart;
+    those UNWANTED run, and should not.
 
     A restart makes a reload unnecessary.
     """
@@ -62,5 +66,6 @@ def decide(
         restart=tuple(unit for unit in units if unit in restart),
         reload=tuple(unit for unit in units if unit in reload),
         enable=tuple(unit for unit in units if unit in wanted),
-        also_restart=tuple(sorted(restart - set(units))),
+        also_restart=tuple(sorted(restart - set(units) - {*unwanted})),
+        end=tuple(unwanted),
     )

@@ -24,6 +24,7 @@ OUR_UNITS = (
     "chatmail-metadata.service",
     "lastlogin.service",
     "newemail.service",
+    "chatmail-mxdeliv.service",
     "chatmail-mta-sts.service",
     "chatmail-resolver.service",
 )

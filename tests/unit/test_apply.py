@@ -11,12 +11,23 @@ from chatmail_relay.plan import make_plan
 from chatmail_relay.settings import Settings
 from chatmail_relay.system import Absent, Running
 from chatmail_relay.tree import Found, Tree
-from chatmail_relay.units import DOVEAUTH, DOVECOT, FILTERMAIL, NEWEMAIL, POSTFIX, UNITS
+from chatmail_relay.units import (
+    DOVEAUTH,
+    DOVECOT,
+    FILTERMAIL,
+    NEWEMAIL,
+    POSTFIX,
+    UNITS,
+    units_of,
+)
 from chatmail_relay.withdraw import LEFT, withdraw
 from chatmail_relay.work import Work
 
 from tests.unit.fakes import HOST, FakeSystemd, SystemTree, install, settings
 
+OVER_HTTPS = {unit.name for unit in UNITS} - {
+    unit.name for unit in units_of(settings(deliver_over_https="no"))
+}
 MAIN = PurePosixPath("/etc/postfix/main.cf")
 
 
@@ -112,6 +123,27 @@ def test_exactly_the_units_concerned(
     assert relay.systemd.verbs("restart") == restarted
     assert relay.systemd.verbs("reload") == reloaded
     assert relay.system.asked == restarted + reloaded
+
+
+def test_unit_that_is_not_wanted(relay: Relay) -> None:
+    """It is stopped for good, and comes back with the setting that wants it."""
+    relay.apply()
+    work = relay.apply(deliver_over_https="no")
+    assert set(work.end) == OVER_HTTPS
+    assert not OVER_HTTPS & (relay.systemd.active | relay.systemd.enabled)
+    assert not OVER_HTTPS & set(relay.system.asked)
+    assert relay.apply(deliver_over_https="no").nothing
+    relay.apply()
+    assert relay.systemd.active & relay.systemd.enabled >= OVER_HTTPS
+
+
+def test_unwanted_unit_is_back_after_a_failure(relay: Relay) -> None:
+    """What was stopped runs as before when something else went wrong."""
+    relay.apply()
+    relay.system.silent.add(POSTFIX)
+    with pytest.raises(OperatorError):
+        relay.apply(deliver_over_https="no")
+    assert relay.systemd.active & relay.systemd.enabled >= OVER_HTTPS
 
 
 def test_mail_elsewhere_needs_a_drop_in_and_loses_it(relay: Relay) -> None:

@@ -22,7 +22,9 @@ def fresh(code: str) -> str:
     ).stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["doveauth", "lastlogin", "metadata", "newemail", "filtermail"])
+@pytest.mark.parametrize(
+    "name", ["doveauth", "lastlogin", "metadata", "newemail", "filtermail", "mxdeliv"]
+)
 def test_no_openssl(name: str) -> None:
     """No idle daemon has OpenSSL in its memory."""
     loaded = fresh(f"import chatmaild.{name}; print(*sys.modules)").split()

@@ -10,7 +10,7 @@ from chatmail_relay.units import METADATA, MTA_STS, OURS, RESOLVER, UNITS, Unit
 
 REPOSITORY = Path(__file__).parents[2]
 CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
-MODULES = {"chatmail-metadata.service": "metadata"}
+MODULES = {"chatmail-metadata.service": "metadata", "chatmail-mxdeliv.service": "mxdeliv"}
 """Where a daemon's module is not called like its unit."""
 
 DERIVED = {

@@ -38,11 +38,12 @@ USERS = {
     "chatmail-metadata.service": "_chatmail-metadata",
     "lastlogin.service": "_chatmail-lastlogin",
     "newemail.service": "_chatmail-new",
+    "chatmail-mxdeliv.service": "_chatmail-mxdeliv",
     "chatmail-mta-sts.service": "_chatmail-mta-sts",
     "chatmail-resolver.service": "unbound",
 }
 MOST_EXPOSED = 2.0  # of systemd-analyze's 10
-MOST_MEMORY = 60 * 1024  # KiB, all five daemons together, idle
+MOST_MEMORY = 72 * 1024  # KiB, that the six daemons take together when idle
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def test_nothing_failed(installed: Installed) -> None:
 
 
 def test_idle_memory(new: Relay) -> None:
-    """The five daemons together are small while nobody uses them."""
+    """The daemons together are small while nobody uses them."""
     sizes = {unit: pss(new, unit) for unit in OUR_DAEMONS}
     assert sum(sizes.values()) <= MOST_MEMORY, sizes
 

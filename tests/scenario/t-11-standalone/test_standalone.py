@@ -30,7 +30,10 @@ INI = f"[params]\nmail_domain = {DOMAIN}\n" + "".join(
     f"create_{name} = {value}\n"
     for name, value in (("max_load", 10000), ("min_memory_mib", 0), ("min_disk_mib", 0))
 )
-DAEMONS = ("doveauth", "filtermail", "chatmail-metadata", "lastlogin", "newemail")
+DAEMONS = (
+    *("doveauth", "filtermail", "chatmail-metadata", "lastlogin", "newemail"),
+    "chatmail-mxdeliv",
+)
 DEADLINE = 30.0  # seconds a daemon has for anything
 HEX = b"a password of mine".hex().encode()
 LIMIT_KEY = b"shared/x/vendor/vendor.dovecot/pvt/server/vendor/deltachat/maxsmtprecipients"
@@ -58,6 +61,11 @@ ANSWERS: dict[str, tuple[str, bytes, bytes]] = {
         "run/chatmail/newemail/http.sock",
         b"POST /new HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200",
+    ),
+    "mxdeliv": (
+        "run/chatmail/mxdeliv/http.sock",
+        b"GET /mxdeliv HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"HTTP/1.1 405",
     ),
 }
 """What is asked on which socket, in this order, and how the answer begins."""

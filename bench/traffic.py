@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from deltachat_rpc_client import EventType
+from deltachat_rpc_client import Chat, EventType
 
 from tests import messages
 from tests.clients.core import Person
@@ -34,6 +34,12 @@ class Crowd:
         """So many new users; each writes to the next."""
         users = [relay.signup() for _ in range(size)]
         return cls(relay, list(zip(users, users[1:] + users[:1], strict=True)))
+
+    @classmethod
+    def between(cls, relay: Relay, to: Relay, size: int) -> Crowd:
+        """So many new users, and as many of another relay to whom they write."""
+        pairs = [(relay.signup(), to.signup()) for _ in range(size)]
+        return cls(relay, pairs, to)
 
     def send(self, count: int) -> float:
         """Let `count` messages be sent at once; seconds until the last is in its mailbox."""
@@ -83,22 +89,31 @@ def _send(smtp: Smtp, sender: User, receiver: User, count: int) -> None:
             raise RuntimeError(f"not taken: {reply}")
 
 
-def delays(sender: Person, receiver: Person, count: int) -> list[float]:
-    """Milliseconds from writing a message in one app until another shows it, one each second."""
-    chat = sender.chat_with(receiver)
-    found = []
+def delays(sender: Person, receivers: Sequence[Person], count: int) -> list[list[float]]:
+    """For each receiver the milliseconds from writing a message in one app until another shows it.
+
+    The receivers take turns, so that each has a message a second.
+    """
+    chats = [sender.chat_with(receiver) for receiver in receivers]
+    found: list[list[float]] = [[] for _ in receivers]
     for number in range(count):
-        text = f"message {number}"
-        began = time.perf_counter()
-        chat.send_text(text)
-        event = receiver.wait_for(text, {EventType.INCOMING_MSG})
-        took = time.perf_counter() - began
-        shown = receiver.account.get_message_by_id(event["msgId"]).get_snapshot().text
-        if shown != text:
-            raise RuntimeError(f"{shown!r} came, not {text!r}")
-        found.append(took * 1000)
-        time.sleep(max(0.0, PACE - took))  # an app has more to do with each than to show it
+        for chat, receiver, values in zip(chats, receivers, found, strict=True):
+            began = time.perf_counter()
+            values.append(_delay(chat, receiver, f"message {number}"))
+            left = PACE / len(receivers) - (time.perf_counter() - began)
+            time.sleep(max(0.0, left))  # an app has more to do with a message than to show it
     return found
+
+
+def _delay(chat: Chat, receiver: Person, text: str) -> float:
+    began = time.perf_counter()
+    chat.send_text(text)
+    event = receiver.wait_for(text, {EventType.INCOMING_MSG})
+    took = time.perf_counter() - began
+    shown = receiver.account.get_message_by_id(event["msgId"]).get_snapshot().text
+    if shown != text:
+        raise RuntimeError(f"{shown!r} came, not {text!r}")
+    return took * 1000
 
 
 def part(values: list[float], percent: int) -> float:

@@ -122,7 +122,8 @@ class Content:
         if end != -1:
             self.rest = bytes(wire[end + len(END) :])
             del wire[max(0, end + 2) :]
-        if len(wire) > self._max_size and not self.refusal:
+        begun_end = 2 if end == -1 else 0  # a dot and a CR that may not be the message's
+        if len(wire) > self._max_size + begun_end and not self.refusal:
             self.refusal = rules.TOO_LARGE
         if self.refusal and len(wire) > 64:
             wire[: -len(END)] = b"-"

@@ -42,7 +42,8 @@ class Wire(Target):
         yield b".\r\nMAIL FROM:<>\r\n"
         yield b"..\r\n.\r\n.\r\n"
         yield b"x\r\n.\n\r\n.\r\r\n.\r\n"
-        yield b"x" * SMALL + b"\r\n.\r\nQUIT\r\n"
+        for size in (SMALL - 3, SMALL - 2, SMALL - 1):
+            yield b"x" * size + b"\r\n.\r\nQUIT\r\n"
 
     def check(self, data: bytes) -> bool:
         """Hold the end found, whole and in pieces, to the first line that is a dot."""

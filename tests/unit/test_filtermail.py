@@ -617,3 +617,15 @@ def test_a_client_that_leaves_takes_its_message_along() -> None:
         assert judge.was_cancelled
 
     connected(5, test)
+
+
+@pytest.mark.parametrize("cut", range(1, 16))
+def test_the_largest_message(cut: int) -> None:
+    """It passes whatever pieces it comes in, and one byte more never does."""
+    message = b"x" * 8 + b"\r\n"
+    for spare in (0, -1):
+        content = smtpserver.Content(len(message) + spare, None)
+        wire = message + b".\r\nQUIT\r\n"
+        whole = content.add(wire[:cut]) or content.add(wire[cut:])
+        assert whole
+        assert content.refusal == (rules.TOO_LARGE if spare else None)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from devtools import lint
+from devtools import lint, pytests, roots
 from devtools.progress import Progress
 from devtools.run import Failure, environment
 from devtools.sources import DISTRIBUTIONS, REPOSITORY
 
 SCENARIOS = REPOSITORY / "tests/scenario"
+SLOWEST = 12
+"""How many of a run's slowest tests and fixtures are listed at its end."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,25 @@ def _scenario(name: str) -> str:
 
 
 def _tests(choice: Choice, paths: Sequence[str]) -> None:
-    """Run pytest, which says itself what failed."""
-    suites = {"CHATMAIL_SUITES": ",".join(choice.suites)} if choice.suites else {}
-    _python("pytest", *(["-m", ""] if choice.long else []), *paths, env=suites)
+    """Run pytest, once for each suite at the same time; raises `Failure`."""
+    runs = _runs(choice, paths)
+    if len(runs) == 1 or not any("scenario" in path for path in paths):
+        pytests.alone(runs[0])
+    else:
+        pytests.abreast(runs)
+
+
+def _runs(choice: Choice, paths: Sequence[str]) -> list[pytests.Run]:
+    """One run for each suite; what is common to all is in the first."""
+    suites = choice.suites or tuple(os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split())
+    found: list[pytests.Run] = []
+    for suite in suites or reversed(roots.SUITES):
+        marks = [] if choice.long else ["not long"]
+        marks += ["not common"] if found else []
+        chosen = paths if not found else [path for path in paths if "scenario" in path]
+        words = ("-m", " and ".join(marks), f"--durations={SLOWEST}", *chosen)
+        found.append(pytests.Run(suite, words, {**_paths(), "CHATMAIL_SUITES": suite}))
+    return found
 
 
 def bench(names: Sequence[str]) -> None:
@@ -73,10 +91,9 @@ def _paths() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(str(REPOSITORY / name) for name in DISTRIBUTIONS)}
 
 
-def _python(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+def _python(module: str, *arguments: str) -> None:
     """Run a module with our own Python, its output going where ours goes."""
     command = [sys.executable, "-m", module, *arguments]
-    variables = environment({**_paths(), **(env or {})})
-    done = subprocess.run(command, cwd=REPOSITORY, env=variables, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment(_paths()), check=False)
     if done.returncode:
         raise Failure(f"{module}: exit code {done.returncode}")

@@ -36,7 +36,8 @@ Images = Callable[[str], Path]
 
 def _suites() -> list[str]:
     """The suites to run on; those of CHATMAIL_SUITES, separated by blanks or commas."""
-    wanted = os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split() or ["trixie"]
+    named = os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split()
+    wanted = named or list(reversed(roots.SUITES))
     if unknown := set(wanted) - set(roots.SUITES):
         known = " and ".join(roots.SUITES)
         raise pytest.UsageError(f"CHATMAIL_SUITES: no suite {min(unknown)!r}: {known} are known")

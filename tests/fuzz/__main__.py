@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 NAMES = (
-    *("openpgp", "mail", "mailbox", "envelope", "wire"),
+    *("openpgp", "mail", "mailbox", "envelope", "wire", "mxdeliv", "dots"),
     *("dict", "socketmap", "doveauth", "push", "journal", "ini"),
 )
 

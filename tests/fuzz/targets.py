@@ -10,6 +10,7 @@ from tests.fuzz.envelope import Argument
 from tests.fuzz.ini import Ini
 from tests.fuzz.mail import Rules
 from tests.fuzz.mailbox import Address
+from tests.fuzz.mxdeliv import Dots, Head
 from tests.fuzz.openpgp import OpenPGP
 from tests.fuzz.push import Journal, News
 from tests.fuzz.socketmap import Map
@@ -22,6 +23,8 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "mailbox": Address,
     "envelope": Argument,
     "wire": Wire,
+    "mxdeliv": Head,
+    "dots": Dots,
     "dict": Dict,
     "socketmap": Map,
     "doveauth": Lines,

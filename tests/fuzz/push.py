@@ -27,7 +27,7 @@ DOMAIN = "_alpha.lab"
 TOKENS = {f"abcdefghi@{DOMAIN}": ["one"], f"a.b_c-d09@{DOMAIN}": ["two", "three"]}
 """Of the users who have any."""
 
-_NEW = re.compile(r"new\t([A-Za-z0-9._-]{1,64}@_alpha\.lab)\Z", re.I | re.A)
+_NEW = re.compile(r"new\t((?i:[a-z0-9._-]{1,64}@_alpha\.lab))\Z", re.A)
 
 
 class _Busy:
@@ -72,6 +72,7 @@ class News(Target):
         for user in (*TOKENS, "nobody123@_alpha.lab", "a@_beta.lab", "../../etc", ""):
             yield f"new\t{user}\n".encode()
         yield b"new\tABCDEFGHI@_ALPHA.LAB\nnew\tabcdefghi@_alpha.lab\n"
+        yield b"NEW\tabcdefghi@_alpha.lab\n"
         yield b"old\tabcdefghi@_alpha.lab\nnew\n\n"
         yield b"new\tabcdefghi@_alpha.lab\tmore\n"
 

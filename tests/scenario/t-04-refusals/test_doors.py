@@ -432,7 +432,7 @@ def test_443_knows_the_client(relay: Relay) -> None:
     with relay.imap(port=443, alpn=("imap",)) as connection:
         own = connection.local_address
         assert connection.login(user.address, user.password).ok
-    assert own in relay.wait_for_log(position, r"imap-login: Logged in")
+    assert own in relay.wait_for_log(position, r"imap-login: (Logged in|Login):")
     with Smtp(relay.place, relay.host, 443, name=relay.domain, tls=True, alpn=("smtp",)) as smtp:
         smtp.hello()
         smtp.login(user.address, user.password)

@@ -140,7 +140,7 @@ def waits(relay: Relay) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder, Core(relay.place, Path(folder)) as core:
         alice, bob = core.join_all(relay.domain, ["alice", "bob"])
         alice.befriend(bob)
-        (took,) = delays(alice, [bob], CHAT)
+        (took,) = delays([(alice, bob)], CHAT)
     return [
         Figure("app to app, p50", part(took, 50), "ms"),
         Figure("app to app, p95", part(took, 95), "ms"),

@@ -89,19 +89,18 @@ def _send(smtp: Smtp, sender: User, receiver: User, count: int) -> None:
             raise RuntimeError(f"not taken: {reply}")
 
 
-def delays(sender: Person, receivers: Sequence[Person], count: int) -> list[list[float]]:
-    """For each receiver the milliseconds from writing a message in one app until another shows it.
+def delays(pairs: Sequence[tuple[Person, Person]], count: int) -> list[list[float]]:
+    """For each pair the milliseconds from writing a message in one app until the other shows it.
 
-    The receivers take turns, so that each has a message a second.
+    The pairs take turns. Apps send no more than a message a second, however many are written.
     """
-    chats = [sender.chat_with(receiver) for receiver in receivers]
-    found: list[list[float]] = [[] for _ in receivers]
+    chats = [sender.chat_with(receiver) for sender, receiver in pairs]
+    found: list[list[float]] = [[] for _ in pairs]
     for number in range(count):
-        for chat, receiver, values in zip(chats, receivers, found, strict=True):
+        for chat, (_, receiver), values in zip(chats, pairs, found, strict=True):
             began = time.perf_counter()
             values.append(_delay(chat, receiver, f"message {number}"))
-            left = PACE / len(receivers) - (time.perf_counter() - began)
-            time.sleep(max(0.0, left))  # an app has more to do with a message than to show it
+            time.sleep(max(0.0, PACE / len(pairs) - (time.perf_counter() - began)))
     return found
 
 

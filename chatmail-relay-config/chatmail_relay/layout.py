@@ -64,6 +64,7 @@ def drop_in(unit: str, *restart: str, source: str = "", needed: Condition = _alw
 TEMPLATES = (
     Template("etc/postfix/main.cf", reload=(POSTFIX,)),
     Template("etc/postfix/master.cf", reload=(POSTFIX,)),
+    Template("etc/postfix/chatmail/bounce.cf", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/delivery_header_checks", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/outgoing_header_checks", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/sender_login_maps", reload=(POSTFIX,)),

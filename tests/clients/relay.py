@@ -83,8 +83,7 @@ class Relay:
             self.host,
             method,
             path,
-            name=self.domain,
-            **options,  # type: ignore[arg-type]
+            **{"name": self.domain, **options},  # type: ignore[arg-type]
         )
 
     def invent(self, localpart: str | None = None) -> User:

@@ -44,6 +44,7 @@ class Sink:
         self, place: Place, address: str, name: str, issued: Issued | None, port: int = 25
     ) -> None:
         self._name = name
+        self.address = address
         self._context = server_context(issued, self._note_name) if issued else None
         with place.entered():
             self._socket = socket.create_server((address, port), backlog=128)

@@ -1,4 +1,4 @@
-"""A web site with TLS: a few texts by their paths, and what was asked for."""
+"""A web site with TLS: a few texts by their addresses, and what was asked for."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,15 +14,16 @@ class Site:
 
     def __init__(self, place: Place, address: str, issued: Issued, port: int = 443) -> None:
         self.pages: dict[str, str] = {}
-        """Texts by path; anything else is not found."""
+        """Texts by host and path, as `host.lab/path`; anything else is not found."""
         self.asked: list[str] = []
         """The host and path of each request."""
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                site.asked.append(f"{self.headers.get('Host')}{self.path}")
-                text = site.pages.get(self.path)
+                where = f"{self.headers.get('Host')}{self.path}"
+                site.asked.append(where)
+                text = site.pages.get(where)
                 body = (text or "not here\n").encode()
                 self.send_response(404 if text is None else 200)
                 self.send_header("Content-Type", "text/plain")

@@ -75,11 +75,11 @@ def test_refuses_content(authority: Authority) -> None:
 
 
 def test_site(authority: Authority) -> None:
-    """Pages are found by their path, and others are not."""
+    """Pages are found by host and path, and others are not."""
     port = _free_port()
     trusting = ssl.create_default_context(cadata=authority.root)
     with Site(Here(), "127.0.0.1", authority.issue("127.0.0.1"), port) as site:
-        site.pages["/x"] = "text\n"
+        site.pages[f"127.0.0.1:{port}/x"] = "text\n"
         found = []
         for path in ("/x", "/y"):
             client = http.client.HTTPSConnection("127.0.0.1", port, context=trusting, timeout=10)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
+from tests import messages as make
 from tests.clients import smtp, web
 from tests.clients.imap import Imap
 from tests.clients.net import Place
@@ -75,6 +76,14 @@ class Relay:
     def submission(self, user: User) -> Smtp:
         """A connection to port 465, logged in."""
         return smtp.submission(self.place, self.host, self.domain, user.address, user.password)
+
+    def send(self, sender: User, to: str, size: int = 1600) -> bytes:
+        """Send a message through port 465, which is taken; the line of its Message-ID."""
+        content = make.encrypted(sender.address, to, size, crc=size < 100_000)
+        with self.submission(sender) as smtp:
+            reply = smtp.deliver(sender.address, [to], content)
+        assert reply.code == 250, f"not taken: {reply}"
+        return mark_of(content)
 
     def web(self, method: str, path: str, **options: object) -> web.Response:
         """One request on port 443."""
@@ -211,6 +220,13 @@ class Relay:
         """Properties of a unit, as systemctl shows them."""
         shown = self.machine.run(f"systemctl show {unit} --property={','.join(names)}").stdout
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def mark_of(message: bytes) -> bytes:
+    """The line of a message by which it is known wherever it comes."""
+    match = re.search(rb"(?m)^Message-ID: [^\r\n]*", message)
+    assert match
+    return match[0]
 
 
 def _letters(count: int) -> str:

@@ -43,7 +43,7 @@ class Sink:
     def __init__(
         self, place: Place, address: str, name: str, issued: Issued | None, port: int = 25
     ) -> None:
-        self._name = name
+        self.name = name
         self.address = address
         self._context = server_context(issued, self._note_name) if issued else None
         with place.entered():
@@ -112,7 +112,7 @@ class Sink:
         def connect() -> SMTP:
             self.connections += 1
             return SMTP(
-                self, hostname=self._name, tls_context=self._context, loop=self._loop, timeout=60
+                self, hostname=self.name, tls_context=self._context, loop=self._loop, timeout=60
             )
 
         async def start() -> None:

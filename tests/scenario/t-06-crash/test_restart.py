@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import pytest
 from chatmail_relay.units import UNITS
 
-from tests import messages as make
 from tests.clients.relay import Relay
 
 NAMES = tuple(unit.name for unit in UNITS)
@@ -31,9 +30,12 @@ def running(relay: Relay, name: str) -> str:
 
 
 @pytest.fixture
-def units(relay: Relay) -> list[str]:
-    """The units of all daemons."""
-    return [running(relay, name) for name in NAMES]
+def units(relay: Relay) -> Iterator[list[str]]:
+    """The units of all daemons, which run before and afterwards."""
+    found = [running(relay, name) for name in NAMES]
+    yield found
+    for unit in found:
+        wait_active(relay, unit, 0, restart_delay(relay, unit) + 4 * START)
 
 
 def restart_delay(relay: Relay, unit: str) -> float:
@@ -69,10 +71,7 @@ def wait_active(relay: Relay, unit: str, since: float, patience: float) -> float
 def works(relay: Relay) -> None:
     """Somebody joins and a message goes from one to another; the page is there."""
     sender, receiver = relay.signup(), relay.signup()
-    content = make.encrypted(sender.address, receiver.address)
-    with relay.submission(sender) as smtp:
-        assert smtp.deliver(sender.address, [receiver.address], content).code == 250
-    relay.wait_for_mail(receiver, b"BEGIN PGP MESSAGE")
+    relay.wait_for_mail(receiver, relay.send(sender, receiver.address))
     assert relay.web("POST", "/new").status == 200
 
 
@@ -120,7 +119,7 @@ def test_a_daemon_that_cannot_start(relay: Relay, units: list[str]) -> None:
             most = ((time.monotonic() - began) / restart_delay(relay, unit) + 1) * (1 + len(wanted))
             assert 2 <= tried <= most, f"{unit}: {tried} times"
             assert state["ActiveState"] == "activating", unit
-            log = relay.machine.run(f"journalctl -q -o cat -u {unit} -n {5 * tried}").stdout
+            log = relay.machine.run(f"journalctl -q -o cat -u {unit} -n {20 * tried}").stdout
             assert log.count("code=exited, status=1/FAILURE") >= tried - 1, log
     gone = time.monotonic()
     for unit in units:
@@ -128,14 +127,16 @@ def test_a_daemon_that_cannot_start(relay: Relay, units: list[str]) -> None:
     works(relay)
 
 
-def test_broken_settings(relay: Relay) -> None:
+def test_broken_settings(relay: Relay, units: list[str]) -> None:
     """A daemon says which line of which file is in its way, and starts when it is mended."""
     position = relay.log_position()
     relay.machine.run(f"cp -a {SETTINGS} /root/settings")
     try:
         for name in WITH_SETTINGS:
             relay.machine.run(f"echo nonsense >>{SETTINGS}/{name}.ini")
-        killed = kill(relay, [f"{name}.service" for name in WITH_SETTINGS])
+        killed = kill(
+            relay, [unit for unit in units if unit.removesuffix(".service") in WITH_SETTINGS]
+        )
         for name in WITH_SETTINGS:
             relay.wait_for_log(position, rf"{name}\[[0-9]+\]: .*chatmail\.ini:[0-9]+: ", START * 2)
     finally:

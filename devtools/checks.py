@@ -69,16 +69,24 @@ def _tests(choice: Choice, paths: Sequence[str]) -> None:
 
 
 def _runs(choice: Choice, paths: Sequence[str]) -> list[pytests.Run]:
-    """One run for each suite; what is common to all is in the first."""
-    suites = choice.suites or tuple(os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split())
-    found: list[pytests.Run] = []
-    for suite in suites or reversed(roots.SUITES):
-        marks = [] if choice.long else ["not long"]
-        marks += ["not common"] if found else []
-        chosen = paths if not found else [path for path in paths if "scenario" in path]
-        words = ("-m", " and ".join(marks), f"--durations={SLOWEST}", *chosen)
-        found.append(pytests.Run(suite, words, {**_paths(), "CHATMAIL_SUITES": suite}))
-    return found
+    """One run for each suite; the first one also has what belongs to none, or to several."""
+    named = choice.suites or tuple(os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split())
+    first, *others = named or tuple(reversed(roots.SUITES))
+    rest = [path for path in paths if "scenario" in path]
+    runs = [_run(choice, first, others, [f"not {suite}" for suite in others], paths)]
+    for suite in others:
+        remaining = [first, *(other for other in others if other != suite)]
+        runs.append(_run(choice, suite, remaining, [suite], rest))
+    return runs
+
+
+def _run(
+    choice: Choice, suite: str, others: Sequence[str], marks: Sequence[str], paths: Sequence[str]
+) -> pytests.Run:
+    """The tests with these marks; packages are built for the run's own suite first."""
+    expression = " and ".join([*marks, *([] if choice.long else ["not long"])])
+    words = ("-m", expression, f"--durations={SLOWEST}", *paths)
+    return pytests.Run(suite, words, {**_paths(), "CHATMAIL_SUITES": ",".join([suite, *others])})
 
 
 def bench(names: Sequence[str]) -> None:

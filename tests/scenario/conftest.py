@@ -2,7 +2,7 @@
 
 A scenario that takes `suite`, or anything made from it, runs once on each suite; pytest runs all
 of one suite before those of the next, so that each has its shared relay only once. The variable
-CHATMAIL_SUITES narrows the suites. A test without a suite is marked `common`.
+CHATMAIL_SUITES narrows the suites. A test has its suite as a marker; one without runs once.
 
 Building and the first installation take minutes from cold; both are kept in the cache under the
 hash of what went in, so a relay of its own costs a scenario a few seconds.
@@ -46,14 +46,12 @@ def _suites() -> list[str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that run only once, whatever the suites."""
+    """Mark tests with their suite, so that several runs can share them out."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and "suite" not in _fixtures(item):
-            item.add_marker("common")
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return item.fixturenames if isinstance(item, pytest.Function) else []
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            suite = item.callspec.params.get("suite")
+            if suite in roots.SUITES:
+                item.add_marker(suite)
 
 
 @pytest.fixture(scope="session", params=_suites())

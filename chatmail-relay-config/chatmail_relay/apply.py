@@ -18,6 +18,7 @@ from chatmail_relay.plan import File, Plan
 from chatmail_relay.stage import staged
 from chatmail_relay.system import Absent, System
 from chatmail_relay.tree import Tree
+from chatmail_relay.units import GIVE_WAY
 from chatmail_relay.work import Work, decide
 
 Say = Callable[[str], None]
@@ -50,12 +51,11 @@ class Applier:
     def decide(self, forced: Iterable[str] = (), besides: Iterable[Change] = ()) -> Work:
         """What there is to do, with the changes BESIDES the plan's; units FORCED are restarted."""
         settings = self._plan.settings
-        new = (
-            certificate.make(settings) if certificate.reason_to_renew(settings, self._tree) else ()
-        )
-        self._files = (*self._plan.files, *new)
-        kept = {settings.certificate, settings.private_key}
-        found = [*besides, *changes.compare(self._files, self._tree, kept)]
+        chosen = certificate.choose(settings, self._tree)
+        if chosen.problem:
+            self._say(f"warning: {chosen.problem}; until then {chosen.meanwhile}")
+        self._files = (*self._plan.files, *chosen.files)
+        found = [*besides, *changes.compare(self._files, self._tree, {settings.certificate})]
         if isinstance(self._system, Absent):
             return decide(found, ())
         units = self._plan.units
@@ -135,6 +135,9 @@ class Applier:
             yield _step(f"restart {unit} if it runs", system.try_restart, unit)
         if work.enable:
             yield _step(f"enable {', '.join(work.enable)}", system.enable, work.enable)
+        for unit in GIVE_WAY:
+            if unit in work.end:
+                yield _step(f"stop {unit}", system.stop, (unit,))
         for unit in work.restart:
             yield _step(f"restart {unit}", system.restart, unit)
         for unit in work.reload:

@@ -65,6 +65,15 @@ def make_parser() -> argparse.ArgumentParser:
         "first, with date (UTC), version, and what changed.",
     )
     _add_root(past)
+    certificate = commands.add_parser(
+        "certificate",
+        help="take over a renewed certificate",
+        description="Have the daemons use the certificate that acmetool, or in mode external "
+        "somebody else, has renewed, if clients would take it, and say how long it is good. This "
+        "happens by itself whenever it changes, and once a day. Settings that were edited since "
+        "the last apply are not applied.",
+    )
+    _add_root(certificate)
     recover = commands.add_parser(
         "recover",
         help="end an apply that was interrupted",
@@ -181,6 +190,7 @@ def _command(options: argparse.Namespace) -> int:
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
         "history": commands.show_history,
+        "certificate": commands.renew,
         "recover": commands.recover,
     }
     return run[options.command](options)

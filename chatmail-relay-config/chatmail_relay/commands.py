@@ -19,6 +19,7 @@ from chatmail_relay.plan import Plan, make_plan
 from chatmail_relay.report import summary
 from chatmail_relay.settings import DEFAULT_PATH, load
 from chatmail_relay.system import system_of
+from chatmail_relay.takeover import ask_authority, take_over
 from chatmail_relay.tree import Found, Tree
 from chatmail_relay.version import version
 
@@ -66,6 +67,21 @@ def show_history(options: argparse.Namespace) -> int:
     return 0
 
 
+def renew(options: argparse.Namespace) -> int:
+    """Take over the certificate that somebody else has renewed, and say how long it is good."""
+    tree = Tree(options.root.resolve())
+    with exclusive(tree.root / LOCK, say):
+        entry = history.latest(tree)
+        if entry is None or journal.running(tree) or journal.committed(tree):
+            raise OperatorError(
+                "an apply is to be ended first" if entry else "the relay has not been applied yet",
+                "Run `chatmail-relay apply`.",
+            )
+        plan = entry.plan()
+        say(take_over(plan, tree, system_of(tree), say))
+        return 0
+
+
 def recover(options: argparse.Namespace) -> int:
     """End an apply that was interrupted."""
     tree = Tree(options.root.resolve())
@@ -110,6 +126,8 @@ def _carry_out(
             applier.carry_out(work, None if known else entry)
     for line in summary(plan, work, done=not look_only):
         say(line)
+    if tree.is_system and not look_only:
+        ask_authority(plan, tree, say)
     return 1 if getattr(options, "check", False) and not work.nothing else 0
 
 

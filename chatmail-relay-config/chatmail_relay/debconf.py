@@ -20,7 +20,14 @@ from chatmail_relay import domain
 from chatmail_relay.debconf_templates import PREFIX, asked
 from chatmail_relay.errors import OperatorError, SettingsError
 from chatmail_relay.ini import render_ini
-from chatmail_relay.settings import DEFAULT_PATH, SECTION, STATE_DIR, Settings
+from chatmail_relay.settings import (
+    DEFAULT_PATH,
+    SECTION,
+    STATE_DIR,
+    Settings,
+    default_text,
+    nobody_certifies,
+)
 from chatmail_relay.tree import Found, Tree
 
 NO_DOMAIN = 3
@@ -47,6 +54,10 @@ def new_ini(
     if previous is not None:
         values = Settings.from_text(previous, str(DEFAULT_PATH)).values()
     values.update(answers)
+    if values.get("tls_mode") == default_text("tls_mode") and nobody_certifies(
+        values["mail_domain"]
+    ):
+        del values["tls_mode"]  # nobody chose it: such a domain has another default
     if values.get("registration") == "invite" and not values.get("invite_token"):
         values["invite_token"] = make_token()
     return render_ini(_understood(values), previous)

@@ -42,8 +42,8 @@ _Description: Delete all mail, accounts and keys of the chatmail relay?
  bring them back.
  .
  If you refuse, they stay in /var/lib/chatmail or where the mail is kept,
- /var/lib/chatmail-metadata and /var/lib/chatmail-relay/tls, and a relay that
- is installed again goes on with them.
+ /var/lib/chatmail-metadata, /var/lib/chatmail-relay/tls and /var/lib/acme,
+ and a relay that is installed again goes on with them.
 """
 
 CHANGE_DOMAIN = """\

@@ -13,10 +13,11 @@ from pathlib import PurePosixPath
 
 from chatmail_relay import journal
 from chatmail_relay.errors import OperatorError, SettingsError
-from chatmail_relay.plan import File, Plan, idle_names, make_directories, unit_names
+from chatmail_relay.plan import File, Plan, make_directories
 from chatmail_relay.records import of_file, to_file
 from chatmail_relay.settings import DEFAULT_PATH, STATE_DIR, Settings, about, abouts
 from chatmail_relay.tree import Found, Tree
+from chatmail_relay.units import UNITS
 
 PLACE = STATE_DIR / "history"
 SUFFIX = ".json.gz"
@@ -35,6 +36,7 @@ class Entry:
     """What had changed, one thing each."""
     ini: str
     files: tuple[File, ...]
+    units: tuple[str, ...] = ()
 
     def same_as(self, other: "Entry | None") -> bool:
         """Whether it is the same configuration."""
@@ -50,8 +52,8 @@ class Entry:
                 f"and this version cannot use it: {error.problem}",
                 "Choose another one, see `chatmail-relay history`.",
             ) from None
-        units, idle = unit_names(settings), idle_names(settings)
-        return Plan(settings, make_directories(settings), self.files, units, idle)
+        idle = tuple(unit.name for unit in UNITS if unit.name not in self.units)
+        return Plan(settings, make_directories(settings), self.files, self.units, idle)
 
 
 def next_entry(plan: Plan, ini: str, tree: Tree, *, when: str, version: str, why: str) -> Entry:
@@ -62,7 +64,7 @@ def next_entry(plan: Plan, ini: str, tree: Tree, *, when: str, version: str, why
     last = latest(tree)
     files = tuple(replace(file) for file in plan.files)
     number = last.number + 1 if last else 1
-    entry = Entry(number, when, version, (), ini, files)
+    entry = Entry(number, when, version, (), ini, files, plan.units)
     return replace(entry, what=((why,) if why else ()) + tuple(_differences(entry, last)))
 
 
@@ -137,6 +139,7 @@ def write(tree: Tree, entry: Entry) -> None:
         "what": entry.what,
         "ini": entry.ini,
         "files": [of_file(file) for file in entry.files],
+        "units": entry.units,
     }
     journal.write(tree, journal.ENTRY, gzip.compress(json.dumps(record).encode(), mtime=0))
 
@@ -176,6 +179,7 @@ def _parsed(content: bytes, tree: Tree, path: PurePosixPath) -> Entry:
             what=tuple(record["what"]),
             ini=record["ini"],
             files=tuple(map(to_file, record["files"])),
+            units=tuple(record["units"]),
         )
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
         raise OperatorError(

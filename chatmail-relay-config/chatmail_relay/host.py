@@ -1,7 +1,10 @@
 """What the configuration depends on besides the settings: versions and abilities of the machine."""
 
+import hashlib
 import os
+import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,8 @@ class Host:
     cpus: int
     ipv6: bool
     """Whether sockets of that family can be opened."""
+    site_on_80: bool = False
+    """Whether nginx serves a site of this machine's own on port 80."""
 
     @property
     def postfix_has_instances(self) -> bool:
@@ -38,7 +43,52 @@ def read_host(root: Path) -> Host:
         postfix=_major_minor(versions["postfix"]),
         cpus=len(os.sched_getaffinity(0)),
         ipv6=Path("/proc/net/if_inet6").exists(),
+        site_on_80=any(_listens_on_80(path) for path in _sites(root)),
     )
+
+
+def _sites(root: Path) -> Iterator[Path]:
+    """What the machine's admin has nginx serve beside the relay."""
+    nginx = root / "etc/nginx"
+    yield from sorted(nginx.glob("conf.d/*.conf"))
+    for path in sorted(nginx.glob("sites-enabled/*")):
+        if not path.name.startswith(".") and not _is_debians(root, path):
+            yield path
+
+
+def _is_debians(root: Path, path: Path) -> bool:
+    """Whether PATH is the page that comes with nginx, as it came."""
+    if path.name != "default":
+        return False
+    known = (root / "var/lib/dpkg/status").read_text(encoding="utf-8", errors="replace")
+    original = re.search(r"(?m)^ /etc/nginx/sites-available/default ([0-9a-f]{32})", known)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    checksum = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return original is not None and checksum == original[1]
+
+
+def _listens_on_80(path: Path) -> bool:
+    """Whether a server of this file takes port 80; one without a `listen` does."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    text = re.sub(r"#.*", "", text)
+    for server in re.split(r"\bserver\s*\{", text)[1:]:
+        ports = re.findall(r"\blisten\s+([^;]+);", server)
+        if not ports or any(_is_80(port.split()[0]) for port in ports):
+            return True
+    return False
+
+
+def _is_80(listen: str) -> bool:
+    if listen.startswith("unix:"):
+        return False
+    port = listen.rpartition(":")[2] if re.search(r":\d+$", listen) else listen
+    return port == "80" or not port.isdecimal()
 
 
 def _package_versions(root: Path) -> dict[str, str]:

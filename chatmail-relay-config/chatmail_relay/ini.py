@@ -39,13 +39,14 @@ def explanation(key: str) -> list[str]:
 
 
 def _fresh(settings: Settings) -> str:
-    blocks = [_block(key, value) for key, value in settings.values().items()]
+    domain = settings.mail_domain
+    blocks = [_block(key, value, domain) for key, value in settings.values().items()]
     return "\n".join([HEADER, f"[{SECTION}]\n", *blocks])
 
 
-def _block(key: str, value: str) -> str:
+def _block(key: str, value: str, domain: str) -> str:
     comment = [line for text in explanation(key) for line in wrap(text, WIDTH - 2)]
-    mark = "#" if value == default_text(key) else ""
+    mark = "#" if value == default_text(key, domain) else ""
     lines = [*(f"# {line}" for line in comment), f"{mark}{key} = {value}".rstrip()]
     return "\n".join(lines) + "\n"
 
@@ -60,7 +61,7 @@ def _changed(text: str, settings: Settings) -> str:
     missing = {
         key: value
         for key, value in wanted.items()
-        if key not in live and value != default_text(key)
+        if key not in live and value != default_text(key, settings.mail_domain)
     }
     return "\n".join(_with_missing(lines, missing)) + "\n"
 
@@ -88,5 +89,5 @@ def _with_missing(lines: list[str], missing: dict[str, str]) -> list[str]:
             key = found["key"]
             result.append(f"{key} = {left.pop(key)}")
     for key, value in left.items():
-        result += ["", *_block(key, value).splitlines()]
+        result += ["", *_block(key, value, "").splitlines()]
     return result

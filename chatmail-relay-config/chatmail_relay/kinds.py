@@ -251,14 +251,19 @@ class Token(_Plain):
 
 @dataclass(frozen=True)
 class WebAddress(_Plain):
-    """An https URL of a plain host and path, or nothing."""
+    """An https URL of a plain host and path; maybe nothing."""
+
+    optional: bool = True
 
     @property
     def allowed(self) -> str:
-        return "an https URL such as https://push.example.org/notify, or nothing"
+        tail = ", or nothing" if self.optional else ""
+        return f"an https URL such as https://push.example.org/notify{tail}"
 
     def parse(self, text: str) -> str:
-        if text and not _WEB_ADDRESS.fullmatch(text):
+        if not text and self.optional:
+            return ""
+        if not _WEB_ADDRESS.fullmatch(text):
             raise _refuse(text)
         return text
 

@@ -5,12 +5,12 @@ A template's path mirrors its target: `templates/etc/postfix/main.cf.j2` is /etc
 Units that appear in both are restarted.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatmail_relay.host import Host
 from chatmail_relay.settings import Settings
 from chatmail_relay.units import (
+    CERTIFICATE_PATH,
     DOVEAUTH,
     DOVECOT,
     MTA_STS,
@@ -18,13 +18,10 @@ from chatmail_relay.units import (
     POSTFIX,
     POSTFIX_INSTANCE,
     RESOLVER,
+    Condition,
+    always,
+    by_acme,
 )
-
-Condition = Callable[[Settings, Host], bool]
-
-
-def _always(_settings: Settings, _host: Host) -> bool:
-    return True
 
 
 def _mail_elsewhere(settings: Settings, _host: Host) -> bool:
@@ -40,6 +37,10 @@ def _has_no_instances(_settings: Settings, host: Host) -> bool:
     return not host.postfix_has_instances
 
 
+def _external(settings: Settings, _host: Host) -> bool:
+    return settings.tls_mode == "external"
+
+
 @dataclass(frozen=True)
 class Template:
     """One file to be rendered. `{dovecot}` in SOURCE stands for Dovecot's version."""
@@ -52,10 +53,10 @@ class Template:
     mode: int = 0o644
     restart: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
-    needed: Condition = _always
+    needed: Condition = always
 
 
-def drop_in(unit: str, *restart: str, source: str = "", needed: Condition = _always) -> Template:
+def drop_in(unit: str, *restart: str, source: str = "", needed: Condition = always) -> Template:
     """What varies in a unit; RESTART is the unit itself unless others are named."""
     target = f"etc/systemd/system/{unit}.d/50-chatmail-relay.conf"
     return Template(target, source, restart=restart or (unit,), needed=needed)
@@ -91,4 +92,6 @@ TEMPLATES = (
     drop_in(DOVECOT),
     drop_in(NGINX),
     drop_in(DOVEAUTH, needed=_mail_elsewhere),
+    drop_in(CERTIFICATE_PATH, needed=_external),
+    Template("var/lib/acme/desired/chatmail-relay", needed=by_acme),
 )

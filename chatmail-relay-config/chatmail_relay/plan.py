@@ -12,7 +12,7 @@ from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import PACKAGE, renderer
 from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, SECTION, STATE_DIR, Settings
-from chatmail_relay.units import UNITS, units_of
+from chatmail_relay.units import UNITS, port_80_is_acmetools, units_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,12 @@ class Plan:
 
 def make_plan(settings: Settings, host: Host) -> Plan:
     """The configuration for SETTINGS on HOST; raises OperatorError when a template is broken."""
-    context = {"settings": settings, "host": host, "ini": str(DEFAULT_PATH)}
+    context = {
+        "settings": settings,
+        "host": host,
+        "ini": str(DEFAULT_PATH),
+        "port_80_is_acmetools": port_80_is_acmetools(settings, host),
+    }
     render = renderer(context | {"password_max_length": PASSWORD_MAX_LENGTH})
     files = [
         _file(item, render(_source(item, host)))
@@ -63,20 +68,20 @@ def make_plan(settings: Settings, host: Host) -> Plan:
     return Plan(
         settings=settings,
         directories=make_directories(settings),
-        files=(*files, *_web_page(settings, render), *_credentials(settings)),
-        units=unit_names(settings),
-        idle=idle_names(settings),
+        files=(*files, *_web_page(settings, render), *_credentials(settings, host)),
+        units=unit_names(settings, host),
+        idle=idle_names(settings, host),
     )
 
 
-def unit_names(settings: Settings) -> tuple[str, ...]:
-    """The units that run with SETTINGS, in the order in which they are started."""
-    return tuple(unit.name for unit in units_of(settings))
+def unit_names(settings: Settings, host: Host) -> tuple[str, ...]:
+    """The units that run with SETTINGS on HOST, in the order in which they are started."""
+    return tuple(unit.name for unit in units_of(settings, host))
 
 
-def idle_names(settings: Settings) -> tuple[str, ...]:
+def idle_names(settings: Settings, host: Host) -> tuple[str, ...]:
     """The units that do not."""
-    return tuple(unit.name for unit in UNITS if not unit.needed(settings))
+    return tuple(unit.name for unit in UNITS if not unit.needed(settings, host))
 
 
 def make_directories(settings: Settings) -> tuple[Directory, ...]:
@@ -105,10 +110,10 @@ def _web_page(settings: Settings, render: Callable[[str], bytes]) -> Iterator[Fi
         yield File(settings.www_dir / name.removesuffix(".j2"), render(f"www/{name}"))
 
 
-def _credentials(settings: Settings) -> Iterator[File]:
+def _credentials(settings: Settings, host: Host) -> Iterator[File]:
     """For each daemon an ini with what it reads: a change restarts it, and others' secrets and an
     admin's unfinished edits of chatmail.ini stay out of its reach."""
-    for unit in units_of(settings):
+    for unit in units_of(settings, host):
         if unit.settings:
             values = (f"{key} = {settings.format(key)}".rstrip() for key in unit.settings)
             path = STATE_DIR / "settings" / f"{unit.name.removesuffix('.service')}.ini"

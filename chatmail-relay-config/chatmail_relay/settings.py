@@ -31,7 +31,10 @@ from chatmail_relay.kinds import (
 DEFAULT_PATH = Path("/etc/chatmail-relay/chatmail.ini")
 SECTION = "params"
 STATE_DIR = PurePosixPath("/var/lib/chatmail-relay")
-CERTIFICATE = STATE_DIR / "tls" / "cert.pem"
+CERTIFICATE = STATE_DIR / "tls" / "relay.pem"
+"""The private key, its certificate and those of its issuers: one file, so that all change at once.
+"""
+
 PASSWORD_MAX_LENGTH = 512
 """Bytes; longer ones are refused before they are hashed."""
 
@@ -58,12 +61,45 @@ class Settings:
             priority="critical",
         )
     )
-    tls_mode: Literal["self-signed"] = field(
-        default="self-signed",
+    tls_mode: Literal["acme", "external", "self-signed"] = field(
+        default="acme",
         metadata=describe(
-            OneOf(("self-signed",)),
-            "Where the TLS certificate comes from. A self-signed one is made on this machine; "
-            "chat apps accept it where the domain starts with an underscore.",
+            OneOf(("acme", "external", "self-signed")),
+            "Where the TLS certificate comes from: acme gets and renews one from a certificate "
+            "authority such as Let's Encrypt, whose terms of service are agreed to by that; "
+            "external takes the one in two files which you keep renewed; self-signed makes one "
+            "on this machine, which chat apps accept only where the domain starts with an "
+            "underscore or is an IP address. No authority gives such domains a certificate: "
+            "there self-signed is the default.",
+            question="Where does the TLS certificate come from?",
+            priority="high",
+        ),
+    )
+    acme_directory: str = field(
+        default="https://acme-v02.api.letsencrypt.org/directory",
+        metadata=describe(
+            WebAddress(optional=False),
+            "The certificate authority for tls_mode = acme, by the address of its directory "
+            "(RFC 8555).",
+        ),
+    )
+    tls_certificate_file: PurePosixPath | None = field(
+        default=None,
+        metadata=describe(
+            AbsolutePath(optional=True),
+            "The certificate for tls_mode = external, in PEM with those of its issuers behind it. "
+            "It is copied whenever it changes, and the key with it.",
+            question="File of the TLS certificate with its chain:",
+            priority="high",
+        ),
+    )
+    tls_private_key_file: PurePosixPath | None = field(
+        default=None,
+        metadata=describe(
+            AbsolutePath(optional=True),
+            "The certificate's private key for tls_mode = external, in PEM without a password.",
+            question="File of the TLS certificate's private key:",
+            priority="high",
         ),
     )
     admin_contact: str = field(
@@ -71,7 +107,8 @@ class Settings:
         metadata=describe(
             MailAddress(),
             "Mail address of the person who runs this relay. Apps show it to users, and mail to "
-            "postmaster and abuse is forwarded there. Without it such mail is refused.",
+            "postmaster and abuse is forwarded there. Without it such mail is refused. "
+            "A certificate authority is told it, too.",
             question="Mail address of the relay's administrator:",
             priority="medium",
         ),
@@ -274,6 +311,8 @@ class Settings:
         ini = IniFile(text, source, SECTION)
         # Each kind makes the type which its field declares; a test holds them to it.
         values: dict[str, Any] = {key: _read_value(ini, key) for key in ini.keys(abouts())}
+        if nobody_certifies(values.get("mail_domain", "")):
+            values.setdefault("tls_mode", "self-signed")
         for key in abouts():
             if key not in values and default_text(key) is None:
                 raise ini.refuse(key, "it is missing", about(key).kind.allowed)
@@ -309,11 +348,13 @@ class Settings:
 
     @property
     def certificate(self) -> PurePosixPath:
+        """The certificate the daemons use, with its chain."""
         return CERTIFICATE
 
     @property
     def private_key(self) -> PurePosixPath:
-        return STATE_DIR / "tls" / "key.pem"
+        """Its private key, in the same file."""
+        return CERTIFICATE
 
     @property
     def dkim_key(self) -> PurePosixPath:
@@ -390,9 +431,12 @@ def about(key: str) -> About:
     return abouts()[key]
 
 
-def default_text(key: str) -> str | None:
-    """The default of the setting KEY as it stands in the ini; None when it is required."""
-    default = _field(key).default
+def default_text(key: str, domain: str = "") -> str | None:
+    """The default of the setting KEY as it stands in the ini; None when it is required.
+
+    There is one default that depends on the DOMAIN.
+    """
+    default = "self-signed" if _is_mode_of(key, domain) else _field(key).default
     return None if default is MISSING else about(key).kind.format(default)
 
 
@@ -411,8 +455,18 @@ def _read_value(ini: IniFile, key: str) -> object:
         raise ini.refuse(key, f"{shown} is not allowed", item.kind.allowed, value) from None
 
 
+def _is_mode_of(key: str, domain: str) -> bool:
+    return key == "tls_mode" and nobody_certifies(domain)
+
+
+def nobody_certifies(domain: str) -> bool:
+    """Whether no authority gives DOMAIN a certificate: it is no host name."""
+    return domain.startswith("_") or domain.rpartition(".")[2].isdigit()
+
+
 def _check_together(settings: Settings, ini: IniFile) -> None:
     """Refuse values which are fine alone but not with each other."""
+    _check_certificate(settings, ini)
     longest = settings.username_max_length
     if longest < settings.username_min_length:
         raise ini.refuse(
@@ -436,3 +490,23 @@ def _check_together(settings: Settings, ini: IniFile) -> None:
             "another mail address",
             settings.admin_contact,
         )
+
+
+def _check_certificate(settings: Settings, ini: IniFile) -> None:
+    """Refuse a tls_mode that cannot work for this domain, or lacks its files."""
+    if settings.tls_mode == "acme" and nobody_certifies(settings.mail_domain):
+        raise ini.refuse(
+            "tls_mode",
+            f"no authority gives {settings.mail_domain} a certificate",
+            "self-signed, or external",
+            settings.tls_mode,
+        )
+    if settings.tls_mode == "external":
+        for key in ("tls_certificate_file", "tls_private_key_file"):
+            if not getattr(settings, key):
+                raise ini.refuse(
+                    "tls_mode",
+                    f"'external' needs {key}, and that is empty",
+                    f"acme, self-signed, or external with {key} and the other file",
+                    settings.tls_mode,
+                )

@@ -89,6 +89,11 @@ def restart(unit: str) -> None:
     _act("restart", [unit])
 
 
+def begin(unit: str) -> None:
+    """Have UNIT start, and do not wait for it."""
+    _act("start", [unit], "--no-block")
+
+
 def reload(unit: str) -> None:
     """Have the running UNIT read its configuration again."""
     _act("reload", [unit])

@@ -7,7 +7,10 @@ understands.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chatmail_relay.host import Host
 from chatmail_relay.settings import Settings
+
+Condition = Callable[[Settings, Host], bool]
 
 SPOOL = "/var/spool/postfix"
 
@@ -18,6 +21,11 @@ METADATA = "chatmail-metadata.service"
 NEWEMAIL = "newemail.service"
 FILTERMAIL = "filtermail.service"
 MTA_STS = "chatmail-mta-sts.service"
+REDIRECTOR = "chatmail-acme-redirector.service"
+ACME = "chatmail-acme.service"
+ACME_TIMER = "chatmail-acme.timer"
+CERTIFICATE_PATH = "chatmail-certificate.path"
+CERTIFICATE_TIMER = "chatmail-certificate.timer"
 OPENDKIM = "opendkim.service"
 DOVECOT = "dovecot.service"
 POSTFIX = "postfix.service"
@@ -36,6 +44,37 @@ class Probe:
     where: str
 
 
+GIVE_WAY = (REDIRECTOR,)
+"""Where they are not needed, another unit is about to listen in their place."""
+
+STARTED_BY_OTHERS = (
+    "chatmail-acme-retry.timer",
+    ACME,
+    "chatmail-certificate.service",
+)
+"""Units of ours which run when a timer, a path or a failure of another says so."""
+
+
+def always(_settings: Settings, _host: Host) -> bool:
+    """The condition of what every relay has."""
+    return True
+
+
+def by_acme(settings: Settings, _host: Host) -> bool:
+    """Whether an authority gives the relay its certificate."""
+    return settings.tls_mode == "acme"
+
+
+def port_80_is_acmetools(settings: Settings, host: Host) -> bool:
+    """Whether acmetool answers on port 80; where the host has a site there, nginx does."""
+    return settings.tls_mode == "acme" and not host.site_on_80
+
+
+def from_elsewhere(settings: Settings, _host: Host) -> bool:
+    """Whether somebody else than the configurator writes the certificate."""
+    return settings.tls_mode != "self-signed"
+
+
 @dataclass(frozen=True)
 class Unit:
     """A unit of a configured relay; `ours` came with this package."""
@@ -45,15 +84,15 @@ class Unit:
     ours: bool = False
     settings: tuple[str, ...] = ()
     """What it reads of chatmail.ini when it starts; it is given no more than that."""
-    needed: Callable[[Settings], bool] = lambda _settings: True
-    """Whether it runs in a relay with these settings; else it is stopped."""
+    needed: Condition = always
+    """Whether it runs in a relay with these settings on this host; else it is stopped."""
 
 
 def _sockets(*paths: str) -> tuple[Probe, ...]:
     return tuple(Probe("socket", path) for path in paths)
 
 
-def _delivers_over_https(settings: Settings) -> bool:
+def _delivers_over_https(settings: Settings, _host: Host) -> bool:
     return settings.deliver_over_https
 
 
@@ -133,12 +172,16 @@ UNITS = (
             Probe("http", "127.0.0.1:80"),
         ),
     ),
+    Unit(REDIRECTOR, (Probe("http", "127.0.0.1:80"),), ours=True, needed=port_80_is_acmetools),
+    Unit(CERTIFICATE_PATH, (), ours=True, needed=from_elsewhere),
+    Unit(CERTIFICATE_TIMER, (), ours=True),
+    Unit(ACME_TIMER, (), ours=True, needed=by_acme),
 )
 
 
-def units_of(settings: Settings) -> tuple[Unit, ...]:
-    """Those that run with these settings."""
-    return tuple(unit for unit in UNITS if unit.needed(settings))
+def units_of(settings: Settings, host: Host) -> tuple[Unit, ...]:
+    """Those that run with these settings on this host."""
+    return tuple(unit for unit in UNITS if unit.needed(settings, host))
 
 
-OURS = tuple(unit.name for unit in UNITS if unit.ours)
+OURS = (*(unit.name for unit in UNITS if unit.ours), *STARTED_BY_OTHERS)

@@ -21,6 +21,7 @@ BOOKWORM = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=2, ipv6=True)
 BOOKWORM_WITHOUT_IPV6 = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=8, ipv6=False)
 
 PLAIN = "mail_domain = _alpha.lab\n"
+ACME = "mail_domain = chat.example.org\n"
 LITERAL = "mail_domain = 192.0.2.1\nadmin_contact = admin@example.org\n"
 FULL = """\
 mail_domain = _chat.example.org
@@ -78,6 +79,7 @@ GOLDENS = (
     Golden("trixie-plain", TRIXIE, PLAIN),
     Golden("trixie-full", TRIXIE_WITHOUT_IPV6, FULL),
     Golden("trixie-literal", TRIXIE, LITERAL),
+    Golden("trixie-acme", TRIXIE, ACME),
     Golden("bookworm-plain", BOOKWORM, PLAIN),
     Golden("bookworm-full", BOOKWORM_WITHOUT_IPV6, FULL),
     Golden("bookworm-literal", BOOKWORM, LITERAL),

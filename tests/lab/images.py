@@ -2,7 +2,7 @@
 
 `bare`        what a fresh Debian server has, with systemd
 `relay-deps`  bare, and what the relay depends on downloaded in apt's cache, nothing installed
-`services`    not for machines: the lab's own name servers
+`services`    not for machines: the lab's own name servers and ACME server
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from tests.lab import dnskey
 BARE = (
     "apt", "ca-certificates", "dbus", "debconf", "iproute2", "procps", "systemd", "systemd-sysv",
 )  # fmt: skip
-SERVICES = ("knot", "unbound")
+SERVICES = ("knot", "pebble", "unbound")
 SERVICES_SUITE = "trixie"
 RELAY = (
+    "acmetool",
     "dns-root-data", "dovecot-auth-lua", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd",
     "libnginx-mod-stream", "lua-socket", "nginx", "openssl", "postfix", "postfix-mta-sts-resolver",
     "python3", "python3-debconf", "python3-dnspython", "python3-iniconfig", "python3-jinja2",
@@ -41,7 +42,7 @@ def image(name: str, suite: str, progress: Progress) -> Path:
 
 
 def services(progress: Progress) -> Path:
-    """Return the tree with the lab's name servers."""
+    """Return the tree with the lab's own servers."""
     return root(SERVICES_SUITE, SERVICES, progress)
 
 

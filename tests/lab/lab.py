@@ -20,8 +20,9 @@ from typing import Self
 from devtools.progress import Progress
 from devtools.roots import close_overlay, locked, open_overlay
 from devtools.run import Failure, run
-from tests.lab import dns, firewall, groups, images, namespaces, network, state, sysctls
-from tests.lab.ca import Authority
+from tests.lab import acme, dns, firewall, groups, images, namespaces, network, state, sysctls
+from tests.lab.acme import Acme
+from tests.lab.ca import DAY, Authority
 from tests.lab.clients import NODE, Clients
 from tests.lab.dns import Dns
 from tests.lab.machine import Machine, forget_runs
@@ -121,6 +122,13 @@ class Lab:
     def ca(self) -> Authority:
         """The certification authority of this lab, made when it is first asked for."""
         return Authority(self._state.folder / "ca")
+
+    def acme(self, lifetime: int = 90 * DAY) -> Acme:
+        """A certification authority that is asked over ACME, started anew."""
+        self.dns.set(acme.NAME, "A", network.ROUTER4)
+        made = Acme(self._state, self._bridge, self._services / "root", self.ca)
+        made.start(lifetime)
+        return made
 
     @property
     def machines(self) -> list[Machine]:

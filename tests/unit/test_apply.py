@@ -25,8 +25,8 @@ from chatmail_relay.work import Work
 
 from tests.unit.fakes import HOST, FakeSystemd, SystemTree, install, settings
 
-OVER_HTTPS = {unit.name for unit in UNITS} - {
-    unit.name for unit in units_of(settings(deliver_over_https="no"))
+OVER_HTTPS = {unit.name for unit in units_of(settings(), HOST)} - {
+    unit.name for unit in units_of(settings(deliver_over_https="no"), HOST)
 }
 MAIN = PurePosixPath("/etc/postfix/main.cf")
 
@@ -87,7 +87,7 @@ def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
 def test_first_apply_starts_everything(relay: Relay) -> None:
     """All units run and are enabled, in order, and each was asked."""
     relay.apply()
-    names = [unit.name for unit in UNITS]
+    names = [unit.name for unit in UNITS if unit.needed(settings(), HOST)]
     assert relay.systemd.verbs("restart") == names
     assert relay.systemd.enabled == relay.systemd.active == set(names)
     assert relay.system.asked == names
@@ -240,7 +240,7 @@ def test_withdraw_gives_everything_back(relay: Relay) -> None:
     withdraw(relay.tree)
     assert relay.tree.look(MAIN).content == b"theirs\n"
     state = {path for path in relay.contents() if path.startswith("var/lib/chatmail-relay/")}
-    kept = {"tls/cert.pem", "tls/key.pem", "before/left"}
+    kept = {"tls/relay.pem", "before/left"}
     assert state == {f"var/lib/chatmail-relay/{name}" for name in kept}
     assert relay.tree.look(LEFT).exists
     assert not relay.tree.real("/etc/postfix/chatmail").exists()

@@ -42,10 +42,10 @@ def test_check_diff_apply_check(root: Path, capsys: pytest.CaptureFixture[str]) 
     """Looking changes nothing; afterwards there is nothing to do."""
     assert run("apply", "--root", root, "--check") == 1
     assert run("apply", "--root", root, "--diff") == 0
-    assert "+mail_domain" not in capsys.readouterr().out.partition("key.pem")[2]
+    assert "+mail_domain" not in capsys.readouterr().out.partition("relay.pem")[2]
     assert not (root / "etc/postfix").exists()
     assert run("apply", "--root", root) == 0
-    assert (root / "var/lib/chatmail-relay/tls/key.pem").stat().st_mode & 0o777 == 0o600
+    assert (root / "var/lib/chatmail-relay/tls/relay.pem").stat().st_mode & 0o777 == 0o600
     assert "  new            /etc/postfix/main.cf" in capsys.readouterr().out
     assert run("apply", "--root", root, "--check") == 0
     assert "nothing to do" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """What is found out about the machine."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,35 @@ def test_missing(root: Path) -> None:
     (root / "var/lib/dpkg/status").write_text(STATUS.partition("Package: postfix")[0])
     with pytest.raises(OperatorError, match="not installed: postfix"):
         read_host(root)
+
+
+DEFAULT = "server {\n\tlisten 80 default_server;\n\tlisten [::]:80 default_server;\n}\n"
+SITES = {
+    "nothing": ({}, False),
+    "the page that comes with nginx": ({"sites-enabled/default": DEFAULT}, False),
+    "that page, edited": ({"sites-enabled/default": DEFAULT + "# mine\n"}, True),
+    "that page under another name": ({"sites-enabled/mine": DEFAULT}, True),
+    "no listen": ({"conf.d/a.conf": "server { server_name a.lab; }"}, True),
+    "an address": ({"conf.d/a.conf": "server {\n listen 192.0.2.1;\n}"}, True),
+    "an address and port": ({"conf.d/a.conf": "server{ listen [::1]:80 ipv6only=on; }"}, True),
+    "elsewhere": ({"conf.d/a.conf": "server { listen 127.0.0.1:8000; listen [::]:81; }"}, False),
+    "a socket": ({"conf.d/a.conf": "server { listen unix:/run/80; }"}, False),
+    "in a comment": ({"conf.d/a.conf": "# server { listen 80; }\nserver { listen 81; }"}, False),
+    "no server": ({"conf.d/a.conf": "gzip off;"}, False),
+    "not read by nginx": ({"conf.d/a.txt": DEFAULT, "sites-enabled/.x": DEFAULT}, False),
+}
+
+
+@pytest.mark.parametrize("what", SITES)
+def test_site_on_80(root: Path, what: str) -> None:
+    """Port 80 stays nginx's where an admin has it serve something there."""
+    files, expected = SITES[what]
+    checksum = hashlib.md5(DEFAULT.encode(), usedforsecurity=False).hexdigest()
+    conffiles = f"Conffiles:\n /etc/nginx/sites-available/default {checksum}\n"
+    status = STATUS.replace("Package: nginx\n", f"Package: nginx\n{conffiles}")
+    (root / "var/lib/dpkg/status").write_text(status, encoding="utf-8")
+    for name, text in files.items():
+        path = root / "etc/nginx" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert read_host(root).site_on_80 is expected

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from chatmail_relay.settings import Settings, abouts
-from chatmail_relay.units import METADATA, MTA_STS, OURS, RESOLVER, UNITS, Unit
+from chatmail_relay.units import METADATA, MTA_STS, OURS, REDIRECTOR, RESOLVER, UNITS, Unit
 
 REPOSITORY = Path(__file__).parents[2]
 CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
@@ -25,13 +25,17 @@ DERIVED = {
 NOT_USED = {"newemail.service": {"create_max_load", "create_min_memory_mib", "create_min_disk_mib"}}
 """What a daemon's modules read in a part of theirs which this daemon does not use."""
 
+STARTED_SERVICES = ("chatmail-acme.service", "chatmail-certificate.service")
+"""What timers and paths start, as root: the files they write are root's."""
+
 RESTARTED = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s")
 """Back soon, tried for ever, and never without a pause."""
 
 daemons = pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.settings], ids=lambda unit: unit.name
 )
-ours = pytest.mark.parametrize("name", OURS)
+ours = pytest.mark.parametrize("name", [unit.name for unit in UNITS if unit.ours and unit.probes])
+oneshots = pytest.mark.parametrize("name", [unit for unit in OURS if unit in STARTED_SERVICES])
 
 
 def service(name: str) -> dict[str, str]:
@@ -90,11 +94,12 @@ def test_sandbox(name: str) -> None:
     assert unit["ProtectSystem"] == "strict"
     assert unit["SystemCallFilter"].split()[0] == "@system-service"
     assert "~@privileged" in unit["SystemCallFilter"]
-    assert unit["CapabilityBoundingSet"] == ("" if name != RESOLVER else "CAP_NET_BIND_SERVICE")
+    low_port = name in (RESOLVER, REDIRECTOR)
+    assert unit["CapabilityBoundingSet"] == ("CAP_NET_BIND_SERVICE" if low_port else "")
     if name in (METADATA, MTA_STS):  # speak to others' web servers, and let nobody speak to them
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
         assert unit["SocketBindDeny"] == "any"
-    elif name != RESOLVER:
+    elif not low_port:
         assert unit["PrivateNetwork"] == "yes"
         assert unit["RestrictAddressFamilies"] == "AF_UNIX"
 
@@ -103,11 +108,23 @@ def test_sandbox(name: str) -> None:
 def test_ready_and_restarted(name: str) -> None:
     """Ordering is real, and a crash is not the end."""
     unit = service(name)
-    assert unit["Type"] == "notify"
+    assert unit["Type"] == ("exec" if name == REDIRECTOR else "notify")
     assert unit["LogNamespace"] == "chatmail"
     text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
     for line in RESTARTED:
         assert f"\n{line}\n" in text
+
+
+@oneshots
+def test_sandbox_of_what_runs_as_root(name: str) -> None:
+    """Root in name: it writes the folders it is there for, and nothing else."""
+    unit = service(name)
+    assert unit["Type"] == "oneshot"
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["NoNewPrivileges"] == "yes"
+    assert unit["SystemCallFilter"].split()[0] == "@system-service"
+    assert "CAP_SYS_ADMIN" not in unit["CapabilityBoundingSet"]
+    assert "/var/spool/postfix" in unit["InaccessiblePaths"]
 
 
 @daemons

@@ -36,7 +36,7 @@ class Limits:
 
 
 class StaleError(RelayError):
-    """A kept connection turned out to be closed before Postfix took anything on it."""
+    """A kept connection turned out to be of no use before Postfix took anything on it."""
 
     code = "stale"
 
@@ -125,7 +125,10 @@ class Reinjector:
         except BaseException:
             line.abort()
             raise
-        self._keep(line)
+        if reply.startswith(b"4"):
+            line.say_goodbye()  # a milter that has gone stays away until the connection ends
+        else:
+            self._keep(line)
         return reply
 
     async def _announce(self, line: Line, envelope: Envelope, sender: bytes) -> bytes | None:
@@ -146,6 +149,8 @@ class Reinjector:
             if not reply.startswith(b"250"):
                 raise LaterError("reinjection refuses XFORWARD")
         reply = await line.reply(may_be_stale=line.was_kept and not forwarded)
+        if line.was_kept and reply.startswith(b"4"):
+            raise StaleError("a kept connection takes no more mail")  # its milter was restarted
         replies = [reply, *[await line.reply() for _ in envelope.recipients]]
         last = await line.reply()
         for reply in replies:

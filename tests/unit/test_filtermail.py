@@ -332,6 +332,31 @@ def test_kept_connection_that_ends_with_421(run: Run) -> None:
     run(test)
 
 
+def test_kept_connection_whose_milter_was_restarted(run: Run) -> None:
+    """What a kept one defers goes over a new one; one whose content was deferred is not kept."""
+
+    async def test(site: Site) -> None:
+        wire = await site.connect()
+        assert await wire.deliver(GOOD) == b"250 2.0.0 queued"
+        away = b"451 4.7.1 Service unavailable - try again later"
+        answer = site.outgoing.answer
+        site.outgoing.answer = functools.partial(once_away, [away], answer)  # type: ignore[method-assign]
+        assert await wire.deliver(GOOD) == b"250 2.0.0 queued"
+        assert site.outgoing.connections == 2
+        site.outgoing.answers[b"."] = away
+        assert await wire.deliver(GOOD) == away
+        del site.outgoing.answers[b"."]
+        assert await wire.deliver(GOOD) == b"250 2.0.0 queued"
+        assert site.outgoing.connections == 3
+
+    run(test)
+
+
+def once_away(left: list[bytes], answer: Callable[[bytes], bytes], line: bytes) -> bytes:
+    """What is left to the first MAIL, then what was answered before."""
+    return left.pop() if left and line.startswith(b"MAIL") else answer(line)
+
+
 def once_421(left: list[bool], answer: Callable[[bytes], bytes], line: bytes) -> bytes:
     """421 to the first command, then what was answered before."""
     return b"421 4.3.2 bye" if left and left.pop() else answer(line)

@@ -15,7 +15,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,10 @@ NAME = "alpha"
 
 Images = Callable[[str], Path]
 """Gives a suite's image of an installed relay."""
+Prepare = Callable[[Relay], Mapping[str, object]]
+"""Does what a relay needs before it is configured, and gives its settings."""
+Several = Callable[..., AbstractContextManager[dict[str, Relay]]]
+"""Boots relays; see the fixture `several`."""
 
 
 def _suites() -> list[str]:
@@ -164,39 +168,52 @@ RELAYS = {"_alpha.lab": "trixie", "_beta.lab": "bookworm", "_gamma.lab": "trixie
 
 
 @pytest.fixture(scope="module")
-def relays(lab: Lab, relay_images: Images) -> Iterator[dict[str, Relay]]:
-    """The relays of RELAYS by their domains, booted side by side, known to DNS."""
-    with several(lab, relay_images, RELAYS) as made:
+def relays(several: Several) -> Iterator[dict[str, Relay]]:
+    """The relays of RELAYS by their domains, on both suites."""
+    with several(RELAYS) as made:
         yield made
-    for machine in lab.machines:
-        if machine.name == NAME:
-            lab.dns.relay(DOMAIN, machine)
 
 
-@contextmanager
-def several(
-    lab: Lab, relay_images: Images, suites: Mapping[str, str], **settings: object
-) -> Iterator[dict[str, Relay]]:
-    """Boot a relay for each domain, on the suite it names when that is chosen; none was used."""
-    made: dict[str, Relay] = {}
-    try:
-        for domain, suite in suites.items():
-            chosen = suite if suite in _suites() else _suites()[0]
-            name = f"relay-{domain.removeprefix('_').removesuffix('.lab')}"
-            machine = lab.machine(name, chosen, relay_images(chosen))
-            made[domain] = Relay(machine, lab.clients, domain)
-            lab.dns.publish(names(domain, machine))
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda relay: _become(relay, settings), made.values()))
-        for domain, relay in made.items():
-            lab.dns.relay(domain, relay.machine)
-        yield made
-    finally:
-        for relay in made.values():
-            lab.remove(relay.machine)
+@pytest.fixture(scope="session")
+def several(lab: Lab, relay_images: Images) -> Several:
+    """Boots several relays that nobody has used, side by side, known to DNS.
+
+    `several({domain: suite}, prepare)` is their dictionary for a `with` block; what `prepare`
+    answers for a relay are settings of it. Where that suite is not chosen, another one is taken.
+    """
+
+    @contextmanager
+    def booted(
+        suites: Mapping[str, str], prepare: Prepare = _as_they_are
+    ) -> Iterator[dict[str, Relay]]:
+        made: dict[str, Relay] = {}
+        try:
+            for domain, suite in suites.items():
+                name = f"relay-{domain.removeprefix('_').removesuffix('.lab')}"
+                chosen = suite if suite in _suites() else _suites()[0]
+                machine = lab.machine(name, chosen, relay_images(chosen))
+                made[domain] = Relay(machine, lab.clients, domain)
+                lab.dns.publish(names(domain, machine))
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda relay: _become(relay, prepare), made.values()))
+            for domain, relay in made.items():
+                lab.dns.relay(domain, relay.machine)
+            yield made
+        finally:
+            for relay in made.values():
+                lab.remove(relay.machine)
+            for machine in lab.machines:
+                if machine.name == NAME:
+                    lab.dns.relay(DOMAIN, machine)
+
+    return booted
 
 
-def _become(relay: Relay, settings: Mapping[str, object]) -> None:
+def _as_they_are(_relay: Relay) -> Mapping[str, object]:
+    return {}
+
+
+def _become(relay: Relay, prepare: Prepare) -> None:
     """Let a machine from the image of `_alpha.lab` be another relay, with keys of its own."""
     relay.machine.wait_running()
     relay.machine.run("rm -f /var/lib/chatmail-relay/dkim/*.private")
@@ -204,7 +221,7 @@ def _become(relay: Relay, settings: Mapping[str, object]) -> None:
         mail_domain=relay.domain,
         max_new_accounts_per_hour=1_000_000,
         create_max_load=10_000,
-        **settings,
+        **prepare(relay),
     )
 
 

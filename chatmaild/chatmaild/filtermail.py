@@ -19,6 +19,7 @@ from pathlib import Path
 from chatmail_relay.settings import Settings
 
 from chatmaild import rules, service, smtpserver, streams
+from chatmaild.authorship import Authorship
 from chatmaild.consent import Consent
 from chatmaild.envelope import Envelope
 from chatmaild.errors import LaterError
@@ -33,6 +34,8 @@ JUDGED_ASIDE = 1024 * 1024
 HEADROOM = 64 * 1024
 """Bytes by which Postfix's own Received: may exceed the largest message."""
 GRACE_SECONDS = 20.0
+KEY_SECONDS = 15.0
+"""For the resolver to find a key: a server that does not answer is soon known as such."""
 
 log = logging.getLogger("filtermail")
 
@@ -50,6 +53,7 @@ class Sockets:
 
 SOCKETS = Sockets()
 LIMITS = Limits()
+RESOLVER = ("127.0.0.83", 53)
 
 
 class OutgoingGate:
@@ -80,9 +84,12 @@ class OutgoingGate:
 class IncomingGate:
     """Judges what other servers send."""
 
-    def __init__(self, domain: bytes, consent: Consent, reinjector: Reinjector) -> None:
+    def __init__(
+        self, domain: bytes, consent: Consent, authorship: Authorship, reinjector: Reinjector
+    ) -> None:
         self._domain = domain
         self._consent = consent
+        self._authorship = authorship
         self._reinjector = reinjector
 
     def refuse_early(self, envelope: Envelope) -> bytes | None:
@@ -93,16 +100,36 @@ class IncomingGate:
         """Pass the message on when the rules and the recipients let it; the server's reply."""
         sender = envelope.sender.address
         verdict = await judge(partial(rules.incoming, sender, domain=self._domain), wire, stuffed)
-        if verdict.refusal:
-            return refused("incoming", verdict.refusal)
-        if verdict.needs_consent:
-            try:
-                if not await self._consent.of_all(path.address for path in envelope.recipients):
-                    return refused("incoming", rules.ENCRYPTION_NEEDED)
-            except LaterError as error:
-                log.warning("incoming: %s", error)
-                return rules.CONSENT_UNKNOWN
+        refusal = (
+            verdict.refusal
+            or await self._refused_by_recipients(envelope, verdict)
+            or await self._refused_as_unsigned(verdict)
+        )
+        if refusal:
+            return refused("incoming", refusal)
         return await pass_on(self._reinjector, envelope, verdict.sender, wire)
+
+    async def _refused_by_recipients(
+        self, envelope: Envelope, verdict: rules.Verdict
+    ) -> bytes | None:
+        if not verdict.needs_consent:
+            return None
+        try:
+            consent = await self._consent.of_all(path.address for path in envelope.recipients)
+        except LaterError as error:
+            log.warning("incoming: %s", error)
+            return rules.CONSENT_UNKNOWN
+        return None if consent else rules.ENCRYPTION_NEEDED
+
+    async def _refused_as_unsigned(self, verdict: rules.Verdict) -> bytes | None:
+        if verdict.message is None:
+            return rules.UNSIGNED
+        try:
+            proven = await self._authorship.is_proven(verdict.message, verdict.domain)
+        except LaterError as error:
+            log.warning("incoming: a signature could not be checked, %s", error)
+            return rules.SIGNATURE_UNKNOWN
+        return None if proven else rules.UNSIGNED
 
 
 async def judge(
@@ -136,7 +163,10 @@ async def pass_on(
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, sockets: Sockets = SOCKETS, limits: Limits = LIMITS
+    settings: Settings,
+    sockets: Sockets = SOCKETS,
+    limits: Limits = LIMITS,
+    resolver: tuple[str, int] = RESOLVER,
 ) -> AsyncIterator[None]:
     """Filter mail inside the `with`; at its end messages under way are finished."""
     domain = settings.address_domain.lower()
@@ -162,7 +192,8 @@ async def serve(
         )
 
     outgoing = OutgoingGate(limiter, reinjectors[0])
-    incoming = IncomingGate(domain.encode(), consent, reinjectors[1])
+    authorship = Authorship(resolver, KEY_SECONDS, time.time)
+    incoming = IncomingGate(domain.encode(), consent, authorship, reinjectors[1])
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(
             streams.listening(sockets.outgoing, partial(connect, outgoing))

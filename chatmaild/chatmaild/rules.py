@@ -6,7 +6,7 @@ RFC 3463 enhanced codes where the contract has them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chatmaild import mailbox, mime
 from chatmaild.errors import MalformedError
@@ -21,6 +21,8 @@ SUBJECT = b"Subject: [...]\r\n"
 """What all of our users' messages are about, as far as anybody else is concerned."""
 FILTER_FAILED = b"451 4.3.0 The message could not be checked, try again later"
 CONSENT_UNKNOWN = b"451 4.3.0 Recipients could not be checked, try again later"
+UNSIGNED = b"554 5.7.1 No valid DKIM signature found"
+SIGNATURE_UNKNOWN = b"451 4.7.5 The DKIM signature could not be checked, try again later"
 REINJECTION_FAILED = b"451 4.3.0 The message could not be passed on, try again later"
 
 
@@ -35,6 +37,9 @@ class Verdict:
     sender: bytes = b""
     header: bytes = b""
     needs_consent: bool = False
+    message: mime.Entity | None = field(default=None, compare=False, repr=False)
+    """What other servers send has to be signed by `domain`, that of its author."""
+    domain: bytes = field(default=b"", compare=False)
 
 
 def outgoing(sender: bytes, text: Buffer) -> Verdict:
@@ -76,6 +81,8 @@ def incoming(sender: bytes, text: Buffer, domain: bytes) -> Verdict:
             or mime.is_securejoin_request(message)
             or (not sender and _is_report(message, address))
         ),
+        message=message,
+        domain=from_domain,
     )
 
 

@@ -20,10 +20,13 @@ from chatmaild.socketmap import cut_netstring, netstring
 
 from chatmaild import filtermail, rules, smtpserver
 from tests import messages as m
+from tests.clients.dkim import Peer, rsa_key
 from tests.clients.smtp import stuffed
 from tests.unit.daemons import USER, settings
+from tests.unit.nameserver import Answer, nameserver
 
 PEER = "bob@_beta.lab"
+SIGNER = Peer(rsa_key(), "_beta.lab")
 GOOD = m.encrypted(USER, PEER)
 LIMITS = Limits(connections=2, idle=2, idle_seconds=5, command_seconds=5, content_seconds=5)
 
@@ -126,6 +129,7 @@ class Site:
     incoming: Postfix
     stop: Callable[[], Coroutine[None, None, None]]
     open: list[asyncio.StreamWriter] = field(default_factory=list)
+    records: dict[str, Answer] = field(default_factory=lambda: {SIGNER.name: [SIGNER.record]})
 
     async def connect(self, incoming: bool = False) -> Wire:
         path = self.sockets.incoming if incoming else self.sockets.outgoing
@@ -173,8 +177,9 @@ def run(tmp_path: Path) -> Callable[..., None]:
                 ):
                     server = await asyncio.start_unix_server(postfix.serve, path, limit=1 << 26)
                     stack.callback(server.close)
+                resolver = await stack.enter_async_context(nameserver(site.records))
                 await daemon.enter_async_context(
-                    filtermail.serve(settings(tmp_path, **values), sockets, LIMITS)
+                    filtermail.serve(settings(tmp_path, **values), sockets, LIMITS, resolver)
                 )
                 await test(site)
 
@@ -367,7 +372,7 @@ def test_consent(run: Run) -> None:
 
     async def test(site: Site) -> None:
         wire, asked = await site.connect(incoming=True), list[bytes]()
-        text, two = m.cleartext(PEER, USER), ("Abc@_alpha.lab", "xyz@_alpha.lab")
+        text, two = SIGNER.sign(m.cleartext(PEER, USER)), ("Abc@_alpha.lab", "xyz@_alpha.lab")
         assert await wire.deliver(text, PEER, two) == rules.CONSENT_UNKNOWN
         consents = {b"abc@_alpha.lab": b"OK "}
         server = await site.policy(consents, asked)
@@ -378,8 +383,36 @@ def test_consent(run: Run) -> None:
         assert await wire.deliver(text, PEER, two) == rules.CONSENT_UNKNOWN
         consents[b"xyz@_alpha.lab"] = b"OK x"
         assert await wire.deliver(text, PEER, two) == b"250 2.0.0 queued"
-        assert await wire.deliver(m.report("b.lab", USER), "", two) == b"250 2.0.0 queued"
+        report = SIGNER.sign(m.report(SIGNER.domain, USER))
+        assert await wire.deliver(report, "", two) == b"250 2.0.0 queued"
         server.close()
+
+    run(test)
+
+
+def test_incoming_is_signed(run: Run) -> None:
+    """By the domain of its author, whoever else signed; a key that cannot be had is later."""
+
+    async def test(site: Site) -> None:
+        wire, message = await site.connect(incoming=True), m.encrypted(PEER, USER)
+        long = m.encrypted(PEER, USER, size=200_000)
+        fail, gone, other = (SIGNER.at(selector=name) for name in ("fail", "gone", "other"))
+        other = other.at(domain="other.lab")
+        site.records |= {fail.name: 2, other.name: [SIGNER.record]}
+        for signed, reply in (
+            (message, rules.UNSIGNED),
+            (SIGNER.sign(message), b"250 2.0.0 queued"),
+            (other.sign(message), rules.UNSIGNED),
+            (other.sign(SIGNER.sign(message)), b"250 2.0.0 queued"),
+            (gone.sign(message), rules.UNSIGNED),
+            (fail.sign(message), rules.SIGNATURE_UNKNOWN),
+            (fail.sign(gone.sign(message)), rules.SIGNATURE_UNKNOWN),
+            (fail.sign(SIGNER.sign(message)), b"250 2.0.0 queued"),
+            (fail.at(domain="other.lab").sign(message), rules.UNSIGNED),
+            (SIGNER.sign(long), b"250 2.0.0 queued"),
+            (SIGNER.sign(long).replace(b"\r\nTo: ", b"\r\nTo: <x@y.lab>, "), rules.UNSIGNED),
+        ):
+            assert await wire.deliver(signed, PEER, (USER,)) == reply
 
     run(test)
 
@@ -389,7 +422,7 @@ def test_incoming_envelope(run: Run) -> None:
 
     async def test(site: Site) -> None:
         wire = await site.connect(incoming=True)
-        message = m.encrypted(PEER, USER)
+        message = SIGNER.sign(m.encrypted(PEER, USER))
         assert await wire.deliver(message, "x@y.lab", (USER,), " SIZE=9") == b"250 2.0.0 queued"
         assert await wire.deliver(message, PEER, (USER,)) == b"250 2.0.0 queued"
         assert await wire.deliver(GOOD, USER, (USER,)) == rules.OWN_DOMAIN

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 from chatmail_relay.settings import Settings, abouts
-from chatmail_relay.units import METADATA, MTA_STS, OURS, REDIRECTOR, RESOLVER, UNITS, Unit
+from chatmail_relay.units import (
+    FILTERMAIL,
+    METADATA,
+    MTA_STS,
+    OURS,
+    REDIRECTOR,
+    RESOLVER,
+    UNITS,
+    Unit,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
@@ -98,6 +107,10 @@ def test_sandbox(name: str) -> None:
     assert unit["CapabilityBoundingSet"] == ("CAP_NET_BIND_SERVICE" if low_port else "")
     if name in (METADATA, MTA_STS):  # speak to others' web servers, and let nobody speak to them
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
+        assert unit["SocketBindDeny"] == "any"
+    elif name == FILTERMAIL:  # asks the resolver
+        assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
+        assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "127.0.0.83")
         assert unit["SocketBindDeny"] == "any"
     elif not low_port:
         assert unit["PrivateNetwork"] == "yes"

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from tests import messages as make
+from tests.clients.dkim import standing
 from tests.clients.relay import Relay, User
 from tests.clients.smtp import Reply
 from tests.structures import BROKEN, SOUND, VERSION_IN_ARMOR, Build
@@ -32,9 +33,9 @@ def send_out(relay: Relay, message: Build, receiver: User) -> Reply:
 
 
 def send_in(relay: Relay, message: Build, receivers: list[User], sender: str = PEER) -> Reply:
-    """Send a message from another server; the answer."""
+    """Send a message from another server, signed by it; the answer."""
     with relay.peer() as smtp:
-        content = message(PEER, receivers[0].address)
+        content = standing().sign(message(PEER, receivers[0].address))
         return smtp.deliver(sender, [receiver.address for receiver in receivers], content)
 
 
@@ -94,7 +95,7 @@ def test_report_comes_in(relay: Relay) -> None:
     """A delivery report is cleartext, and passes."""
     receiver = relay.signup()
     with relay.peer() as smtp:
-        content = make.report("peer.lab", receiver.address)
+        content = standing().sign(make.report("peer.lab", receiver.address))
         assert smtp.deliver("", [receiver.address], content).code == 250
     relay.wait_for_mail(receiver, b"Undelivered Mail Returned to Sender")
 
@@ -125,7 +126,7 @@ def test_not_a_report(relay: Relay, receiver: User, what: str) -> None:
 def test_report_with_a_sender(relay: Relay, receiver: User) -> None:
     """A report has an empty envelope sender."""
     with relay.peer() as smtp:
-        content = make.report("peer.lab", receiver.address)
+        content = standing().sign(make.report("peer.lab", receiver.address))
         reply = smtp.deliver("mailer-daemon@peer.lab", [receiver.address], content)
     assert reply == REFUSED
 
@@ -180,7 +181,7 @@ def test_subjects_say_nothing(relay: Relay) -> None:
 def test_bounces_go_to_no_forged_address(relay: Relay) -> None:
     """An envelope sender that is not the From: address becomes empty."""
     receiver = relay.signup()
-    content = make.encrypted(PEER, receiver.address)
+    content = standing().sign(make.encrypted(PEER, receiver.address))
     with relay.peer() as smtp:
         assert smtp.deliver("victim@other.lab", [receiver.address], content).code == 250
     mail = relay.wait_for_mail(receiver, message_id(content))
@@ -190,7 +191,7 @@ def test_bounces_go_to_no_forged_address(relay: Relay) -> None:
 def test_sender_is_kept(relay: Relay) -> None:
     """An envelope sender that is the From: address stays."""
     receiver = relay.signup()
-    content = make.encrypted(PEER, receiver.address)
+    content = standing().sign(make.encrypted(PEER, receiver.address))
     with relay.peer() as smtp:
         assert smtp.deliver(PEER, [receiver.address], content).code == 250
     mail = relay.wait_for_mail(receiver, message_id(content))

@@ -13,7 +13,7 @@ from chatmail_relay import changes, kernel, systemctl
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.settings import STATE_DIR
 from chatmail_relay.tree import Found, Tree
-from chatmail_relay.units import DOVECOT, NGINX, POSTFIX
+from chatmail_relay.units import DOVECOT, NGINX, OPENDKIM, POSTFIX
 
 RECORD = STATE_DIR / "before" / "state"
 WITHDRAWN = STATE_DIR / "withdrawn"
@@ -21,7 +21,7 @@ WITHDRAWN = STATE_DIR / "withdrawn"
 
 UNBOUND = "unbound.service"
 MTA_STS_DAEMON = "postfix-mta-sts-resolver.service"
-READERS = (DOVECOT, POSTFIX, NGINX)
+READERS = (OPENDKIM, DOVECOT, POSTFIX, NGINX)
 """Other packages' units which have run with the relay's configuration."""
 OTHERS = (*READERS, UNBOUND, MTA_STS_DAEMON)
 

@@ -38,12 +38,13 @@ Type: boolean
 Default: false
 _Description: Delete all mail, accounts and keys of the chatmail relay?
  The package is being purged. The mailboxes, the accounts with their passwords
- and devices, and the key of the certificate can go with it, and nobody can
- bring them back.
+ and devices, and the keys of the certificate and of the signatures (DKIM) can
+ go with it, and nobody can bring them back.
  .
  If you refuse, they stay in /var/lib/chatmail or where the mail is kept,
- /var/lib/chatmail-metadata, /var/lib/chatmail-relay/tls and /var/lib/acme,
- and a relay that is installed again goes on with them.
+ /var/lib/chatmail-metadata, /var/lib/chatmail-relay/tls,
+ /var/lib/chatmail-relay/dkim and /var/lib/acme, and a relay that is installed
+ again goes on with them.
 """
 
 CHANGE_DOMAIN = """\

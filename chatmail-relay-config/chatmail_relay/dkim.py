@@ -34,7 +34,7 @@ def key_file(settings: Settings, tree: Tree) -> File:
     return _file(settings, present)
 
 
-def keys(tree: Tree, settings: Settings) -> set[PurePosixPath]:
+def keys(settings: Settings, tree: Tree) -> set[PurePosixPath]:
     """Every key there is, of other selectors too."""
     folder = settings.dkim_key.parent
     return {folder / path.name for path in tree.real(folder).glob("*.private")}

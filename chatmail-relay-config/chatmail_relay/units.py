@@ -156,6 +156,7 @@ UNITS = (
     ),
     Unit(MTA_STS, _sockets(f"{SPOOL}/mta-sts/policy.sock"), ours=True),
     Unit(DOVECOT, (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993"))),
+    Unit(OPENDKIM, _sockets(f"{SPOOL}/dkim/sign.sock")),
     Unit(
         POSTFIX,
         (

@@ -34,7 +34,7 @@ JOURNAL = tuple(
 )
 """What systemd started for the logs of the relay's daemons."""
 
-_KEPT = STATE_DIR / "tls"
+_KEPT = (STATE_DIR / "tls", STATE_DIR / "dkim")
 _SYSTEMD = Path("/run/systemd/system")
 
 
@@ -44,7 +44,7 @@ def withdraw(tree: Tree) -> None:
     for path in applied:
         if path in REPLACED:
             tree.put(path, tree.look(ORIGINALS / path.relative_to("/")))
-        elif not path.is_relative_to(_KEPT):
+        elif not any(map(path.is_relative_to, _KEPT)):
             tree.put(path, Found())
     for path in applied:
         _remove_empty(tree.real(path.parent))

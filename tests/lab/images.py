@@ -22,7 +22,8 @@ SERVICES_SUITE = "trixie"
 RELAY = (
     "acmetool",
     "dns-root-data", "dovecot-auth-lua", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd",
-    "libnginx-mod-stream", "lua-socket", "nginx", "openssl", "postfix", "postfix-mta-sts-resolver",
+    "libnginx-mod-stream", "lua-socket", "nginx", "opendkim", "openssl", "postfix",
+    "postfix-mta-sts-resolver",
     "python3", "python3-debconf", "python3-dnspython", "python3-iniconfig", "python3-jinja2",
     "python3-requests", "unbound",
 )  # fmt: skip

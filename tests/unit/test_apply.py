@@ -234,13 +234,22 @@ def test_unwritable_place_is_named(relay: Relay) -> None:
         relay.apply()
 
 
+def test_keys_of_other_selectors_stay(relay: Relay) -> None:
+    """Who goes back to the selector before has its key again."""
+    relay.apply()
+    relay.apply(dkim_selector="second")
+    keys = {path for path in relay.contents() if path.endswith(".private")}
+    folder = "var/lib/chatmail-relay/dkim"
+    assert keys == {f"{folder}/opendkim.private", f"{folder}/second.private"}
+
+
 def test_withdraw_gives_everything_back(relay: Relay) -> None:
     """After removal Postfix has its own file, and only keys and mail are left of ours."""
     relay.apply()
     withdraw(relay.tree)
     assert relay.tree.look(MAIN).content == b"theirs\n"
     state = {path for path in relay.contents() if path.startswith("var/lib/chatmail-relay/")}
-    kept = {"tls/relay.pem", "before/left"}
+    kept = {"tls/relay.pem", "dkim/opendkim.private", "before/left"}
     assert state == {f"var/lib/chatmail-relay/{name}" for name in kept}
     assert relay.tree.look(LEFT).exists
     assert not relay.tree.real("/etc/postfix/chatmail").exists()

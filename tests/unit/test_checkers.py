@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 import pytest
-from chatmail_relay.checkers import dovecot, nginx, postfix, systemd, unbound
+from chatmail_relay.checkers import dovecot, nginx, opendkim, postfix, systemd, unbound
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.plan import File
 from chatmail_relay.stage import Stage, staged
@@ -42,6 +42,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         File(PurePosixPath("/etc/dovecot/dovecot.conf"), b""),
         File(PurePosixPath("/etc/nginx/chatmail-relay.conf"), b""),
         File(PurePosixPath("/etc/unbound/chatmail.conf"), b""),
+        File(PurePosixPath("/etc/chatmail-relay/opendkim.conf"), b""),
         File(PurePosixPath("/etc/systemd/system/nginx.service.d/50-chatmail-relay.conf"), b""),
         File(PurePosixPath("/etc/systemd/system/postfix@-.service.d/50.conf"), b""),
     ]
@@ -55,6 +56,7 @@ ALL_FINE = {
     "doveconf": "echo fine",
     "nginx": "exit 0",
     "unbound-checkconf": "exit 0",
+    "opendkim": "exit 0",
     "systemd-analyze": "echo 'other.service: something about another unit' >&2; exit 1",
 }
 
@@ -65,6 +67,7 @@ REFUSALS: list[tuple[ModuleType, str, str, str]] = [
     (dovecot, "doveconf", 'echo "Error in $2 line 3: unknown setting" >&2; exit 89', "line 3"),
     (dovecot, "doveconf", 'echo "Warning: obsolete" >&2', "obsolete"),
     (nginx, "nginx", 'echo "unknown directive in $4:7" >&2; exit 1', "relay.conf:7"),
+    (opendkim, "opendkim", 'echo "opendkim: $3: unknown" >&2; exit 78', "opendkim.conf: unknown"),
     (unbound, "unbound-checkconf", 'echo "$1:2: syntax error" >&2; exit 1', "chatmail.conf:2"),
     (
         systemd,
@@ -75,7 +78,7 @@ REFUSALS: list[tuple[ModuleType, str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("checker", [postfix, dovecot, nginx, unbound, systemd])
+@pytest.mark.parametrize("checker", [postfix, dovecot, nginx, unbound, opendkim, systemd])
 def test_fine(checker: ModuleType, programs: Programs, stage: Stage) -> None:
     """What the program accepts passes without a word."""
     for name, script in ALL_FINE.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from chatmail_relay import dkim
+from chatmail_relay.dkim import generate
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.tree import Found, Tree
 
@@ -29,7 +30,7 @@ def put(tree: Tree, content: bytes) -> None:
 @pytest.fixture(scope="module")
 def key() -> bytes:
     """A new key."""
-    return dkim.generate()
+    return generate()
 
 
 def test_first_key(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_another_selector_has_another_key(tmp_path: Path, key: bytes) -> None:
     file = dkim.key_file(settings(dkim_selector="second"), tree)
     assert file.path.name == "second.private"
     assert file.content != key
-    assert dkim.keys(tree, SETTINGS) == {SETTINGS.dkim_key}
+    assert dkim.keys(SETTINGS, tree) == {SETTINGS.dkim_key}
 
 
 @pytest.mark.parametrize("command", ["pkey", "rsa"])

@@ -112,4 +112,6 @@ def _act(verb: str, units: Iterable[str], *options: str) -> None:
 
 def journal_hint(unit: str) -> str:
     """Where a unit of the relay says why."""
-    return f"See `journalctl --namespace=chatmail -u {unit} -n 20`."
+    # On Debian 12 it is the instance that does.
+    name = "'postfix*'" if unit == POSTFIX else unit
+    return f"See `journalctl --namespace=chatmail -u {name} -n 20`."

@@ -34,3 +34,9 @@ def test_inactive(
 
     monkeypatch.setattr("chatmail_relay.systemctl.run", run)
     assert systemctl.inactive([DOVECOT, POSTFIX]) == inactive
+
+
+def test_the_journal_of_postfix() -> None:
+    """A hint finds what Postfix says, whichever unit is Postfix."""
+    assert "-u 'postfix*' -n" in systemctl.journal_hint(POSTFIX)
+    assert f"-u {DOVECOT} -n" in systemctl.journal_hint(DOVECOT)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 NAMES = (
-    *("openpgp", "mail", "mailbox", "envelope", "wire", "mxdeliv", "dots"),
+    *("openpgp", "mail", "mailbox", "envelope", "wire", "mxdeliv", "dots", "dkim"),
     *("dict", "socketmap", "doveauth", "push", "journal", "ini"),
 )
 

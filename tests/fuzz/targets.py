@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.fuzz.dictproto import Dict
+from tests.fuzz.dkim import Signatures
 from tests.fuzz.doveauth import Lines
 from tests.fuzz.envelope import Argument
 from tests.fuzz.ini import Ini
@@ -25,6 +26,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "wire": Wire,
     "mxdeliv": Head,
     "dots": Dots,
+    "dkim": Signatures,
     "dict": Dict,
     "socketmap": Map,
     "doveauth": Lines,

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import PurePosixPath
 
-from chatmail_relay import addresses, dkim, dnsformat, dnszone
+from chatmail_relay import addresses, caa, dkim, dnsformat, dnszone
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.output import say
 from chatmail_relay.probes import ask_dns
@@ -46,6 +46,8 @@ def facts(settings: Settings, tree: Tree) -> dnszone.Facts:
         dkim_name=settings.dkim_name,
         dkim_value=dkim.dns_record(settings, tree),
         policy=_policy(settings, tree),
+        issuer=caa.authority(settings),
+        account=caa.account(settings, tree),
     )
 
 

@@ -22,6 +22,7 @@ from chatmail_relay.units import (
     Condition,
     always,
     by_acme,
+    has_name,
 )
 
 
@@ -72,7 +73,7 @@ TEMPLATES = (
     Template("etc/postfix/chatmail/sender_login_maps", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/tls_policy", reload=(POSTFIX,)),
     Template("etc/chatmail-relay/resolv.conf", restart=(POSTFIX, MTA_STS)),
-    Template("etc/chatmail-relay/mta-sts.yml", restart=(MTA_STS,)),
+    Template("etc/chatmail-relay/mta-sts.yml", restart=(MTA_STS,), needed=has_name),
     Template(
         "etc/dovecot/dovecot.conf", "etc/dovecot/{dovecot}/dovecot.conf.j2", reload=(DOVECOT,)
     ),
@@ -80,7 +81,7 @@ TEMPLATES = (
     Template("etc/dovecot/chatmail/push.lua", reload=(DOVECOT,)),
     Template("etc/dovecot/chatmail/services.conf", reload=(DOVECOT,)),
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
-    Template("etc/chatmail-relay/opendkim.conf", restart=(OPENDKIM,)),
+    Template("etc/chatmail-relay/opendkim.conf", restart=(OPENDKIM,), needed=has_name),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),
@@ -91,7 +92,7 @@ TEMPLATES = (
         source=f"etc/systemd/system/{POSTFIX}.d/50-chatmail-relay.conf.j2",
         needed=_has_instances,
     ),
-    drop_in(OPENDKIM),
+    drop_in(OPENDKIM, needed=has_name),
     drop_in(DOVECOT),
     drop_in(NGINX),
     drop_in(DOVEAUTH, needed=_mail_elsewhere),

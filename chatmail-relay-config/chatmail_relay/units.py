@@ -60,6 +60,11 @@ def always(_settings: Settings, _host: Host) -> bool:
     return True
 
 
+def has_name(settings: Settings, _host: Host) -> bool:
+    """Whether the relay is in DNS: only then mail passes between it and others."""
+    return not settings.is_address_literal
+
+
 def by_acme(settings: Settings, _host: Host) -> bool:
     """Whether an authority gives the relay its certificate."""
     return settings.tls_mode == "acme"
@@ -154,9 +159,14 @@ UNITS = (
         settings=("mail_domain", "max_message_size", "max_smtp_recipients"),
         needed=_delivers_over_https,
     ),
-    Unit(MTA_STS, _sockets(f"{SPOOL}/mta-sts/policy.sock"), ours=True),
+    Unit(
+        MTA_STS,
+        _sockets(f"{SPOOL}/mta-sts/policy.sock"),
+        ours=True,
+        needed=has_name,
+    ),
     Unit(DOVECOT, (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993"))),
-    Unit(OPENDKIM, _sockets(f"{SPOOL}/dkim/sign.sock")),
+    Unit(OPENDKIM, _sockets(f"{SPOOL}/dkim/sign.sock"), needed=has_name),
     Unit(
         POSTFIX,
         (

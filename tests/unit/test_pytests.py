@@ -26,7 +26,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(folder: Path, name: str, *arguments: str) -> Run:
     """A run of the module called after it."""
     options = ("-p", "no:cacheprovider", f"--rootdir={folder}")
-    return Run(name, (*options, *arguments, f"{folder}/test_{name}.py"))
+    quick = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return Run(name, (*options, *arguments, f"{folder}/test_{name}.py"), quick)
 
 
 def test_each_is_told_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from chatmail_relay.tree import Tree
 
 RESOLVER = "127.0.0.83"
 """The relay's own, which validates as other relays' do."""
-POLICY = PurePosixPath(".well-known/mta-sts.txt")
 
 
 def dns(options: argparse.Namespace) -> int:
@@ -53,8 +52,8 @@ def facts(settings: Settings, tree: Tree) -> dnszone.Facts:
 
 def _policy(settings: Settings, tree: Tree) -> bytes:
     """The MTA-STS policy that is served, or will be."""
-    served = tree.look(settings.www_dir / POLICY).content
-    return served or renderer({"settings": settings})(f"www/{POLICY}.j2")
+    served = tree.look(settings.www_dir / dnszone.POLICY).content
+    return served or renderer({"settings": settings})(f"www/{dnszone.POLICY}.j2")
 
 
 def _check(found: dnszone.Facts, style: str) -> int:

@@ -7,6 +7,7 @@ RFC 1035 (records), 6376 (DKIM), 7208 (SPF), 7489 (DMARC), 8461 (MTA-STS), 8659 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from chatmail_relay.addresses import KINDS, Addresses
 
@@ -14,6 +15,8 @@ TTL = 3600
 """Seconds; long enough for caches, short enough to correct a mistake within the hour."""
 STRING_BYTES = 255
 """The longest string a TXT record holds; a longer text is several strings."""
+POLICY = PurePosixPath(".well-known/mta-sts.txt")
+"""Where a web site has its MTA-STS policy."""
 SERVICES = {"submission": 587, "submissions": 465, "imap": 143, "imaps": 993}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from chatmail_relay.changes import APPLIED, ORIGINALS
+from chatmail_relay.dnszone import POLICY
 from chatmail_relay.plan import Plan
 from chatmail_relay.work import Work
 
@@ -24,6 +25,17 @@ def summary(plan: Plan, work: Work, *, done: bool) -> Iterator[str]:
     yield from _units("reloaded" if done else "to reload", work.reload)
     if done and work.units:
         yield f"  {'answering':<14} {len(work.units)} of {len(work.units)} units asked"
+    if done and _changes_dns(plan, work):
+        yield f"  {'next':<14} publish the DNS records which `chatmail-relay dns` prints"
+
+
+def _changes_dns(plan: Plan, work: Work) -> bool:
+    """Whether other records than before are needed: for another key, or another policy."""
+    settings = plan.settings
+    if settings.is_address_literal:
+        return False
+    paths = (settings.dkim_key, settings.www_dir / POLICY)
+    return any(change.path in paths for change in work.changes)
 
 
 def _units(verb: str, units: tuple[str, ...]) -> Iterator[str]:

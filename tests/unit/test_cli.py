@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from chatmail_relay import cli, commands
+from chatmail_relay import cli, commands, dnscommand
 from chatmail_relay.lock import exclusive
 
 STATUS = "".join(
@@ -46,7 +46,9 @@ def test_check_diff_apply_check(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert not (root / "etc/postfix").exists()
     assert run("apply", "--root", root) == 0
     assert (root / "var/lib/chatmail-relay/tls/relay.pem").stat().st_mode & 0o777 == 0o600
-    assert "  new            /etc/postfix/main.cf" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "  new            /etc/postfix/main.cf" in said
+    assert "publish the DNS records which `chatmail-relay dns` prints" in said
     assert run("apply", "--root", root, "--check") == 0
     assert "nothing to do" in capsys.readouterr().out
 
@@ -60,6 +62,16 @@ def test_dns(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\n_alpha.lab. " in capsys.readouterr().out
     assert run("dns", "--root", root, "--check", "--format", "zone") == 1
     assert "Use --format table" in capsys.readouterr().err
+
+
+def test_dns_check_without_dns(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be asked has an exit code of its own."""
+    monkeypatch.setattr(dnscommand, "resolvers", list)
+    assert run("apply", "--root", root) == 0
+    assert run("dns", "--root", root, "--check") == 3
+    assert "there is no resolver to ask" in capsys.readouterr().out
 
 
 def test_dns_of_an_address(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,8 +34,8 @@ JUDGED_ASIDE = 1024 * 1024
 HEADROOM = 64 * 1024
 """Bytes by which Postfix's own Received: may exceed the largest message."""
 GRACE_SECONDS = 20.0
-KEY_SECONDS = 15.0
-"""For the resolver to find a key: a server that does not answer is soon known as such."""
+KEY_SECONDS = 10.0
+"""For the resolver to find a key; the other server tries again later."""
 
 log = logging.getLogger("filtermail")
 

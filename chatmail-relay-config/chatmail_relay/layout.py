@@ -26,6 +26,10 @@ from chatmail_relay.units import (
 )
 
 
+def _delivers_over_https(settings: Settings, _host: Host) -> bool:
+    return settings.deliver_over_https
+
+
 def _mail_elsewhere(settings: Settings, _host: Host) -> bool:
     """Whether doveauth's unit does not already allow it to write where the mail is."""
     return not settings.mailboxes_dir.is_relative_to("/var/lib/chatmail")
@@ -72,6 +76,7 @@ TEMPLATES = (
     Template("etc/postfix/chatmail/outgoing_header_checks", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/sender_login_maps", reload=(POSTFIX,)),
     Template("etc/postfix/chatmail/tls_policy", reload=(POSTFIX,)),
+    Template("etc/postfix/chatmail/transport", reload=(POSTFIX,), needed=_delivers_over_https),
     Template("etc/chatmail-relay/resolv.conf", restart=(POSTFIX, MTA_STS)),
     Template("etc/chatmail-relay/mta-sts.yml", restart=(MTA_STS,), needed=has_name),
     Template(

@@ -289,6 +289,14 @@ class Settings:
             "cannot be reached, and from those that cannot reach ours.",
         ),
     )
+    deliver_to_private_addresses: bool = field(
+        default=False,
+        metadata=describe(
+            YesNo(),
+            "Whether mail goes over HTTPS to relays with addresses of private networks, too, as in "
+            "a closed network. It does where the domain starts with an underscore.",
+        ),
+    )
     notification_url: str = field(
         default="https://notifications.delta.chat/notify",
         metadata=describe(

@@ -160,6 +160,16 @@ UNITS = (
         needed=_delivers_over_https,
     ),
     Unit(
+        DELIVER,
+        (
+            *_sockets(f"{SPOOL}/deliver/lmtp.sock", f"{SPOOL}/deliver/routes.sock"),
+            Probe("smtp", "127.0.0.83:10084"),
+        ),
+        ours=True,
+        settings=("mail_domain", "max_message_size", "deliver_to_private_addresses"),
+        needed=_delivers_over_https,
+    ),
+    Unit(
         MTA_STS,
         _sockets(f"{SPOOL}/mta-sts/policy.sock"),
         ours=True,

@@ -12,9 +12,7 @@ from pathlib import Path
 from chatmaild.errors import LaterError
 from chatmaild.lean import asyncio
 from chatmaild.service import placed
-from chatmaild.socketmap import MAX_REQUEST, netstring
-
-MAX_REPLY_DIGITS = 6
+from chatmaild.socketmap import MAX_REQUEST, netstring, read_netstring
 
 
 class Consent:
@@ -41,7 +39,7 @@ class Consent:
                 if len(request) > MAX_REQUEST:
                     return False
                 writer.write(netstring(request))
-                status, _, _ = (await _read_netstring(reader)).partition(b" ")
+                status, _, _ = (await read_netstring(reader)).partition(b" ")
                 if status == b"NOTFOUND":
                     return False
                 if status != b"OK":
@@ -49,14 +47,3 @@ class Consent:
             return True
         finally:
             writer.close()
-
-
-async def _read_netstring(reader: asyncio.StreamReader) -> bytes:
-    """The next netstring; raises EOFError, ValueError and LimitOverrunError."""
-    digits = (await reader.readuntil(b":"))[:-1]
-    if not digits.isdigit() or len(digits) > MAX_REPLY_DIGITS:
-        raise ValueError("not a netstring")
-    data = await reader.readexactly(int(digits) + 1)
-    if not data.endswith(b","):
-        raise ValueError("a netstring without its comma")
-    return data[:-1]

@@ -10,7 +10,6 @@ recipients that were not refused. Nothing is kept here.
 from __future__ import annotations
 
 import logging
-import re
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from chatmaild import http, service
 from chatmaild.dots import Stuffer
 from chatmaild.errors import LaterError, RefusedError
 from chatmaild.lean import asyncio
+from chatmaild.mailaddress import is_mail_address
 from chatmaild.reinject import Line
 from chatmaild.streams import listening
 
@@ -34,13 +34,6 @@ BOUNDS = http.Bounds(timeout=60.0, connections=100, header=64 * 1024)
 WAITING = 64 * 1024
 """Bytes of one message that are here at a time; the rest waits with nginx, which has it on disk."""
 GRACE_SECONDS = 20.0
-
-# What a header can say without any reader taking it for something else: no quotes, no controls.
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_ADDRESS = re.compile(
-    rf"{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
-)
-MAX_ADDRESS = 254
 
 NOT_POST = http.Reply(405, b"POST delivers a message\n", allow="POST")
 AWAY = "451 4.3.0 The mail system does not answer, try again later"
@@ -93,11 +86,6 @@ def read_head(request: h11.Request, max_recipients: int) -> Message:
         raise RefusedError("501 5.1.3 X-MAIL-TO is not a mail address")
     size = _values(request, b"content-length")
     return Message(client, sender, tuple(recipients), int(size[0]) if size else 0)
-
-
-def is_mail_address(text: str) -> bool:
-    """Whether it is an address that a header can carry."""
-    return len(text) <= MAX_ADDRESS and _ADDRESS.fullmatch(text) is not None
 
 
 def _values(request: h11.Request, name: bytes) -> list[str]:

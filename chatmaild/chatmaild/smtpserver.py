@@ -38,11 +38,9 @@ KEYWORDS = (
     "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE",
     "8BITMIME",
     "SMTPUTF8",
+    "DSN",
 )
 SHUTTING_DOWN = b"421 4.3.2 Shutting down\r\n"
-
-_METHODS = tuple(f"smtp_{command}" for command in COMMANDS)
-_VERBS = frozenset(command.encode() for command in COMMANDS)
 
 log = logging.getLogger("smtpserver")
 smtp.log.setLevel(logging.CRITICAL)  # it tells of every command, addresses and all
@@ -63,11 +61,29 @@ class Gate(Protocol):
         ...
 
 
+class Incoming(Protocol):
+    """A message that is being read."""
+
+    refusal: bytes | None
+    """Why it is not wanted, whatever else it holds."""
+    wire: bytearray
+    """What of it is in memory."""
+    stuffed: bool
+    """Whether there may be lines that begin with a dot."""
+    rest: bytes
+    """What came after the end."""
+
+    def add(self, data: bytes) -> bool:
+        """Whether the message is whole with these bytes."""
+        ...
+
+
 class Lines:
     """What Postfix sends: commands one by one, a message in pieces."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, commands: Iterable[str] = COMMANDS) -> None:
         self._reader = reader
+        self._verbs = frozenset(command.encode() for command in commands)
         self.buffer = bytearray()
         self.ended = False
         """No further command is read."""
@@ -86,7 +102,7 @@ class Lines:
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
             self.ended = True
             raise RefusedError("521 5.5.2 Bare CR or LF received")
-        if line[:-2].partition(b" ")[0].upper() not in _VERBS:
+        if line[:-2].partition(b" ")[0].upper() not in self._verbs:
             raise RefusedError("502 5.5.1 Command not implemented")
         return line
 
@@ -158,6 +174,9 @@ class Connection(smtp.SMTP):
 
     command_size_limit = MAX_LINE
     command_size_limits: dict[str, int] = defaultdict(lambda: MAX_LINE)  # noqa: RUF012 # as there
+    commands: tuple[str, ...] = COMMANDS
+    keywords: tuple[str, ...] = KEYWORDS
+    ident = "filtermail"
     line_length_limit = 64 * 1024
     """Not of a line, see Lines: asyncio stops reading when twice as many bytes wait for us."""
 
@@ -177,7 +196,7 @@ class Connection(smtp.SMTP):
             data_size_limit=max_size,
             enable_SMTPUTF8=True,
             hostname=hostname,  # without one, aiosmtpd asks DNS each time
-            ident="ESMTP filtermail",
+            ident=f"ESMTP {self.ident}",
             timeout=timeout,
             loop=asyncio.get_running_loop(),
         )
@@ -191,7 +210,7 @@ class Connection(smtp.SMTP):
 
     def __dir__(self) -> Iterable[str]:
         """aiosmtpd looks here for its commands, at each connection: these, and no others."""
-        return _METHODS
+        return [f"smtp_{command}" for command in self.commands]
 
     # --- the connection ---------------------------------------------------
 
@@ -199,7 +218,7 @@ class Connection(smtp.SMTP):
         """Greet."""
         super().connection_made(transport)
         self._peers.add(self)
-        self._lines = Lines(self._reader)
+        self._lines = Lines(self._reader, self.commands)
         self._reader = cast("asyncio.StreamReader", self._lines)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -241,8 +260,8 @@ class Connection(smtp.SMTP):
         """Say what Postfix may use; aiosmtpd writes each line by itself, and has no DSN."""
         self._set_rset_state()
         cast("smtp.Session", self.session).extended_smtp = True
-        lines = (self.hostname, f"SIZE {self._max_size}", *KEYWORDS)
-        await self.push("\r\n".join(f"250-{line}" for line in lines) + "\r\n250 DSN")
+        *others, last = (self.hostname, f"SIZE {self._max_size}", *self.keywords)
+        await self.push("".join(f"250-{line}\r\n" for line in others) + f"250 {last}")
 
     async def smtp_XFORWARD(self, argument: str | None) -> None:
         """Keep who the client is, for the reinjection."""
@@ -279,7 +298,7 @@ class Connection(smtp.SMTP):
         try:
             refusal = self._gate.refuse_early(self._message)
             await self.push("354 End data with <CR><LF>.<CR><LF>")
-            reply = await self._take(self._message, Content(self._max_size, refusal))
+            reply = await self._take(self._message, self._content(refusal))
         finally:
             self._message, self._delivers = None, False
             self._place.leave()
@@ -287,7 +306,13 @@ class Connection(smtp.SMTP):
         if self._lines.ended:
             self._close(SHUTTING_DOWN)
 
-    async def _take(self, message: Envelope, content: Content) -> bytes:
+    def _content(self, refusal: bytes | None) -> Incoming:
+        return Content(self._max_size, refusal)
+
+    async def _judged(self, message: Envelope, content: Incoming) -> bytes:
+        return await self._gate.deliver(message, content.wire, content.stuffed)
+
+    async def _take(self, message: Envelope, content: Incoming) -> bytes:
         data = bytes(self._lines.buffer)
         self._lines.buffer.clear()
         while not content.add(data):
@@ -301,7 +326,7 @@ class Connection(smtp.SMTP):
         if content.refusal:
             return content.refusal
         self._delivers = True
-        return await self._gate.deliver(message, content.wire, content.stuffed)
+        return await self._judged(message, content)
 
 
 async def finish(peers: set[Connection], grace: float) -> None:

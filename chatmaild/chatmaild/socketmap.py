@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from chatmaild.errors import LaterError, MalformedError, RelayError
+from chatmaild.lean import asyncio
 
 MAX_REQUEST = 10_000
 """Bytes; Postfix's own limit for replies is 100,000, and no address is longer than 254."""
 _MAX_DIGITS = len(str(MAX_REQUEST))
+_MAX_REPLY_DIGITS = 6
 
 Lookup = Callable[[str], str | None]
 """The value for a key, None when there is no entry; raises LaterError and RefusedError."""
@@ -44,6 +46,17 @@ def cut_netstring(buffer: bytearray) -> bytes | None:
     data = bytes(buffer[colon + 1 : end])
     del buffer[: end + 1]
     return data
+
+
+async def read_netstring(reader: asyncio.StreamReader) -> bytes:
+    """The next netstring; raises EOFError, ValueError and LimitOverrunError."""
+    digits = (await reader.readuntil(b":"))[:-1]
+    if not digits.isdigit() or len(digits) > _MAX_REPLY_DIGITS:
+        raise ValueError("not a netstring")
+    data = await reader.readexactly(int(digits) + 1)
+    if not data.endswith(b","):
+        raise ValueError("a netstring without its comma")
+    return data[:-1]
 
 
 class SocketMap:

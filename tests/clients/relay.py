@@ -26,6 +26,7 @@ OUR_UNITS = (
     "lastlogin.service",
     "newemail.service",
     "chatmail-mxdeliv.service",
+    "chatmail-deliver.service",
     "chatmail-mta-sts.service",
     "chatmail-resolver.service",
 )

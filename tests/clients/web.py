@@ -4,6 +4,7 @@ Protocol: https://www.rfc-editor.org/rfc/rfc9112 .
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,14 @@ def request(
     alpn: tuple[str, ...] = ("http/1.1",),
     before: bytes = b"",
     body: bytes | None = None,
+    headers: Iterable[str] = (),
     timeout: float = TIMEOUT,
 ) -> Response:
     """Make one request of the site called name, at the address host; before is sent before TLS."""
     wire = opened(place, host, port, name, tls=tls, alpn=alpn, before=before, timeout=timeout)
     try:
         head = f"{method} {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n"
+        head += "".join(f"{line}\r\n" for line in headers)
         if body is not None:
             head += f"Content-Length: {len(body)}\r\n"
         wire.send(head.encode() + b"\r\n" + (body or b""))

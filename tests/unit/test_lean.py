@@ -23,7 +23,7 @@ def fresh(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["doveauth", "lastlogin", "metadata", "newemail", "filtermail", "mxdeliv"]
+    "name", ["doveauth", "lastlogin", "metadata", "newemail", "filtermail", "mxdeliv", "deliver"]
 )
 def test_no_openssl(name: str) -> None:
     """No idle daemon has OpenSSL in its memory."""

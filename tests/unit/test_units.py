@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from chatmail_relay.settings import Settings, abouts
 from chatmail_relay.units import (
+    DELIVER,
     FILTERMAIL,
     METADATA,
     MTA_STS,
@@ -19,7 +20,11 @@ from chatmail_relay.units import (
 
 REPOSITORY = Path(__file__).parents[2]
 CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
-MODULES = {"chatmail-metadata.service": "metadata", "chatmail-mxdeliv.service": "mxdeliv"}
+MODULES = {
+    "chatmail-metadata.service": "metadata",
+    "chatmail-mxdeliv.service": "mxdeliv",
+    "chatmail-deliver.service": "deliver",
+}
 """Where a daemon's module is not called like its unit."""
 
 DERIVED = {
@@ -105,7 +110,11 @@ def test_sandbox(name: str) -> None:
     assert "~@privileged" in unit["SystemCallFilter"]
     low_port = name in (RESOLVER, REDIRECTOR)
     assert unit["CapabilityBoundingSet"] == ("CAP_NET_BIND_SERVICE" if low_port else "")
-    if name in (METADATA, MTA_STS):  # speak to others' web servers, and let nobody speak to them
+    if name == DELIVER:  # Postfix comes to it, too
+        assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
+        assert unit["SocketBindDeny"] == "any"
+        assert unit["SocketBindAllow"] == "ipv4:tcp:10084"
+    elif name in (METADATA, MTA_STS):  # speak to others' web servers, and let nobody speak to them
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
         assert unit["SocketBindDeny"] == "any"
     elif name == FILTERMAIL:  # asks the resolver

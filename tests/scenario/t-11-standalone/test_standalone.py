@@ -33,6 +33,7 @@ INI = f"[params]\nmail_domain = {DOMAIN}\n" + "".join(
 DAEMONS = (
     *("doveauth", "filtermail", "chatmail-metadata", "lastlogin", "newemail"),
     "chatmail-mxdeliv",
+    "chatmail-deliver",
 )
 DEADLINE = 30.0  # seconds a daemon has for anything
 HEX = b"a password of mine".hex().encode()
@@ -62,6 +63,8 @@ ANSWERS: dict[str, tuple[str, bytes, bytes]] = {
         b"POST /new HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200",
     ),
+    "routes": ("var/spool/postfix/deliver/routes.sock", b"15:routes beta.lab,", b"9:NOTFOUND ,"),
+    "deliver": ("run/chatmail/deliver/smtp.sock", b"", b"220 "),
     "mxdeliv": (
         "run/chatmail/mxdeliv/http.sock",
         b"GET /mxdeliv HTTP/1.1\r\nHost: x\r\n\r\n",

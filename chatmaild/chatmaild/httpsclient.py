@@ -8,6 +8,8 @@ is not trusted: no redirects, no cookies, no decompression, and little of an ans
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 import ssl
@@ -133,6 +135,8 @@ class CheckedAddresses(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """What aiohttp asks before it connects."""
+        if host not in self._known:
+            raise OSError(errno.EADDRNOTAVAIL, "no address that could be reached")
         return [
             ResolveResult(
                 hostname=host,
@@ -142,7 +146,7 @@ class CheckedAddresses(AbstractResolver):
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST,
             )
-            for text in self._known.get(host, ())
+            for text in self._known[host]
         ]
 
     async def close(self) -> None:
@@ -170,7 +174,7 @@ def judge(status: int, text: str) -> str:
         raise LaterError(f"HTTP status {status}")
     reply = smtp_reply(text)
     if status == 200:
-        return "250 2.0.0 " + (reply or "accepted")
+        return f"250 {reply[4:]}" if reply.startswith("2") else "250 2.0.0 accepted"
     if status == 413:
         return reply if reply.startswith("5") else "552 5.3.4 Message too large over HTTPS"
     if not reply or reply.startswith("2"):
@@ -198,7 +202,7 @@ def plain(text: str) -> str:
 
 def _cause(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return plain(error.os_error.strerror or "no connection")
-    if isinstance(error, OSError) and error.strerror:
-        return plain(error.strerror)
+        error = error.os_error
+    if isinstance(error, OSError) and error.errno in errno.errorcode:
+        return os.strerror(error.errno or 0)
     return type(error).__name__

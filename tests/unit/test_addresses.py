@@ -1,54 +1,68 @@
-"""Which of a machine's addresses go into DNS."""
+"""addresses: which ones another relay can have."""
 
-from typing import Any
+from __future__ import annotations
 
 import pytest
-from chatmail_relay import addresses
+from chatmaild.addresses import problem
+
+NEVER = [
+    "127.0.0.1",
+    "127.0.0.83",
+    "0.0.0.0",
+    "0.1.2.3",
+    "169.254.169.254",
+    "224.0.0.1",
+    "255.255.255.255",
+    "240.0.0.1",
+    "::1",
+    "::",
+    "fe80::1",
+    "fe80::1%lo",
+    "fec0::1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.1.1",
+    "2002:7f00:1::1",
+    "64:ff9b::7f00:1",
+    "::127.0.0.1",
+    "",
+    "localhost",
+    "127.1",
+    "0x7f000001",
+]
+PRIVATE = [
+    "10.83.0.10",
+    "192.168.1.1",
+    "172.16.0.1",
+    "fd83::10",
+    "::ffff:10.0.0.1",
+    "64:ff9b::a00:1",
+    "198.18.0.1",
+]
+PUBLIC = ["1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1", "2002:101:101::1"]
 
 
-def link(name: str, *found: str, **flags: bool) -> dict[str, Any]:
-    """An interface as `ip -json address` shows it."""
-    return {"ifname": name, "addr_info": [{"local": one, **flags} for one in found]}
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("text", NEVER)
+def test_never(text: str, private: bool) -> None:
+    """What only means this machine, or everybody, is no other relay."""
+    assert problem(text, private)
 
 
-@pytest.mark.parametrize(
-    ("links", "routes", "published"),
-    [
-        ([link("eth0", "9.9.9.9", "2620:fe::9")], ["eth0"], ["9.9.9.9", "2620:fe::9"]),
-        ([link("eth0", "2620:fe::9")], ["eth0"], ["2620:fe::9"]),
-        (
-            [link("docker0", "172.17.0.1"), link("eth0", "10.1.2.3", "2620:fe::9")],
-            ["eth0"],
-            ["10.1.2.3", "2620:fe::9"],
-        ),
-        ([link("eth0", "9.9.9.9", "fd00::9")], ["eth0"], ["9.9.9.9"]),
-        ([link("eth0", "10.1.2.3", "fd00::9")], ["eth0"], ["10.1.2.3", "fd00::9"]),
-        ([link("eth0", "10.1.2.3"), link("lo", "9.9.9.9")], ["eth0"], ["9.9.9.9"]),
-        ([link("eth0", "9.9.9.9"), link("wg0", "8.8.8.8")], ["eth0"], ["9.9.9.9"]),
-        (
-            [link("eth0", "2620:fe::9"), link("eth0", "2620:fe::a", temporary=True)],
-            ["eth0"],
-            ["2620:fe::9"],
-        ),
-        ([link("eth0", "9.9.9.9"), link("eth0", "9.9.9.8", deprecated=True)], [], ["9.9.9.9"]),
-        ([link("eth0", "10.1.2.3")], [], ["10.1.2.3"]),
-        ([{}], [], []),
-    ],
-)
-def test_published(links: list[dict[str, Any]], routes: list[str], published: list[str]) -> None:
-    """Public ones of the way out, else public ones, else private ones; passing ones never."""
-    chosen = addresses.choose(links, [{"dev": name} for name in routes])
-    assert list(map(str, chosen.published)) == published
+@pytest.mark.parametrize("text", PRIVATE)
+def test_private(text: str) -> None:
+    """Private networks are for who lives in one."""
+    assert problem(text, private=False) == "is a private address"
+    assert problem(text, private=True) == ""
 
 
-def test_private_are_told_apart() -> None:
-    """They are published for want of better ones, and named."""
-    chosen = addresses.choose([link("eth0", "10.1.2.3", "2620:fe::9")], [{"dev": "eth0"}])
-    assert list(map(str, chosen.private)) == ["10.1.2.3"]
-    assert list(map(str, chosen.of("A"))) == ["10.1.2.3"]
-    assert list(map(str, chosen.of("AAAA"))) == ["2620:fe::9"]
+@pytest.mark.parametrize("text", ["100.64.0.1", "192.0.2.1", "2001:db8::1"])
+def test_not_global(text: str) -> None:
+    """Other addresses that nobody on the internet has are not reached from there."""
+    assert problem(text, private=False)
 
 
-def test_this_machine() -> None:
-    """What ip says can be read."""
-    assert set(addresses.read().published) <= addresses.read().all
+@pytest.mark.parametrize("text", PUBLIC)
+def test_public(text: str) -> None:
+    """Others are fine."""
+    assert problem(text, private=False) == ""

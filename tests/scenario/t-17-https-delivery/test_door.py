@@ -51,11 +51,7 @@ def test_refused(relay: Relay, user: User) -> None:
     unsigned = make.encrypted(SENDER, user.address)
     own = make.encrypted(f"somebody@{relay.domain}", user.address)
     cases: list[tuple[Response, int, str]] = [
-        (
-            post(relay, make.encrypted(SENDER, user.address), user.address),
-            400,
-            "554 5.7.1 No valid",
-        ),
+        (post(relay, unsigned, user.address), 400, "554 5.7.1 No valid"),
         (post(relay, good.replace(b"BEGIN", b"BEG1N"), user.address), 400, "5"),
         (post(relay, dkim.standing().sign(own), user.address), 400, "5"),
         (post(relay, good, nobody.address), 400, "550 5.1.1 "),

@@ -78,7 +78,7 @@ class Posting:
                 problems.append(f"https://{host.name}/mxdeliv: {error.message}")
             else:
                 self._hosts = [host]  # the others need not be tried again
-                return reply
+                return f"{reply} (https://{host.name}/mxdeliv)"
         raise LaterError(f"451 4.4.1 {self._domain} does not answer: {'; '.join(problems)}")
 
     async def each(self, recipients: Sequence[str]) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 Postfix tries port 25 first and, when that fails for now, chatmail-deliver, which finds out why. A
 destination is remembered as one that is reached over HTTPS, one whose port 25 answers after all, or
-one that nothing reaches. Postfix asks for each recipient's domain as it would look into its
-transport map, https://www.postfix.org/transport.5.html ; what is not known goes by its default.
+one that nothing reaches. Postfix asks for each recipient as it would look into its transport map,
+https://www.postfix.org/transport.5.html ; what is not known goes by its default.
 """
 
 from __future__ import annotations
@@ -50,10 +50,8 @@ class Routes:
         self._known: dict[str, Known] = {}
 
     def look_up(self, key: str) -> str | None:
-        """The transport for a domain; Postfix also asks for whole addresses and for patterns."""
-        if "@" in key or key.startswith((".", "*")):
-            return None
-        known = self._find(key.lower())
+        """The transport for an address, or for a domain alone."""
+        known = self._find(key.rpartition("@")[2].lower())
         if known is None:
             return None
         return ONLY_PORT_25 if known.state is State.ANSWERS else OVER_HTTPS

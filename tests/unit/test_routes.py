@@ -61,11 +61,12 @@ def test_port_25_answers(known: Routes, clock: Clock) -> None:
     assert known.look_up("beta.lab") is None
 
 
-@pytest.mark.parametrize("key", ["*", "x@beta.lab", ".beta.lab", "", "lab", "alpha.lab", "@"])
+@pytest.mark.parametrize("key", ["*", ".beta.lab", "", "lab", "x@alpha.lab", "beta.lab@x", "@"])
 def test_other_keys(known: Routes, key: str) -> None:
-    """Only the domain itself has an entry."""
+    """Only that domain has an entry."""
     known.took_https("beta.lab")
     assert known.look_up(key) is None
+    assert known.look_up('"a@b"@BETA.lab') == OVER_HTTPS
 
 
 def test_memory_has_an_end(known: Routes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,3 +206,6 @@ def units_of(settings: Settings, host: Host) -> tuple[Unit, ...]:
 
 
 OURS = (*(unit.name for unit in UNITS if unit.ours), *STARTED_BY_OTHERS)
+
+CLOCK = "chatmail-clock.timer"
+"""Runs as long as Postfix with our drop-in does."""

@@ -19,7 +19,7 @@ from chatmail_relay.lock import LOCK, exclusive
 from chatmail_relay.settings import STATE_DIR
 from chatmail_relay.system import Absent, system_of
 from chatmail_relay.tree import Found, Tree
-from chatmail_relay.units import OURS
+from chatmail_relay.units import CLOCK, OURS
 
 LEFT = STATE_DIR / "before" / "left"
 """The checksum of Postfix's main.cf as we left it: should it differ when we come back, an admin
@@ -89,7 +89,7 @@ def leave(tree: Tree) -> None:
     was_applied = known is not None or bool(changes.applied(tree))
     if runs:
         known = known or before.assumed()
-        systemctl.stop(OURS)
+        systemctl.stop((*OURS, CLOCK))
         systemctl.disable(OURS)
         before.restore_kernel(tree, known, _say)
     withdraw(tree)

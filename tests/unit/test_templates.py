@@ -173,6 +173,7 @@ def test_daemons_of_others_are_restarted(golden: Golden, name: str) -> None:
         assert f"\n{line}\n" in drop_in
     if unit.startswith("postfix"):  # Debian 12's unit does not know which process it is
         assert "\nPIDFile=/var/spool/postfix/pid/master.pid\n" in drop_in
+        assert "\nWants=chatmail-clock.timer\n" in drop_in  # its queue waits by the clock
 
 
 def test_paths_are_absolute_and_once() -> None:

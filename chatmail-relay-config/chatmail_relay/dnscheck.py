@@ -133,8 +133,10 @@ def _lines(verdict: Verdict) -> Iterator[str]:
 
 def _summary(findings: Findings) -> str:
     failing = sum(verdict.fails for verdict in findings.verdicts)
-    if failing or findings.broken_signatures:
-        return f"{failing} required records are not right" if failing else "DNSSEC is not right"
+    if failing:
+        return f"{failing} required record{'s are' if failing > 1 else ' is'} not right"
+    if findings.broken_signatures:
+        return "DNSSEC is not right"
     if findings.exit_code == UNKNOWN:
         return "not all required records could be asked for"
     return "all required records are right"

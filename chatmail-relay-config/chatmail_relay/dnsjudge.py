@@ -151,14 +151,21 @@ def _alias(facts: Facts, record: Record, view: View) -> Verdict:
     alias = view.values(record.name, "CNAME")
     if alias == (record.value,):
         return _right(record, alias)
-    here, there = (
-        {address for kind in KINDS.values() for address in view.values(name, kind)}
-        for name in (facts.domain, record.name)
-    )
+    here = _all_addresses(facts.domain, view)
+    try:
+        there = _all_addresses(record.name, view)
+    except Unanswered as reason:
+        if not alias:
+            raise
+        return _verdict(record, alias, f"it leads to what cannot be found: {reason}")
     found = alias or tuple(sorted(there))
     if there and (there <= here or all(_leads_here(one, facts.addresses) for one in there)):
         return _right(record, found)
     return _verdict(record, found, "it leads to another machine" if found else "")
+
+
+def _all_addresses(name: str, view: View) -> set[str]:
+    return {address for kind in KINDS.values() for address in view.values(name, kind)}
 
 
 def _text(facts: Facts, record: Record, view: View) -> Verdict:
@@ -187,7 +194,7 @@ def _adsp(_facts: Facts, record: Record, text: str, _view: View) -> Verdict:
 
 
 def _spf(facts: Facts, record: Record, text: str, view: View) -> Verdict:
-    addresses = [a for kind in KINDS.values() for a in view.values(facts.domain, kind)]
+    addresses = sorted(_all_addresses(facts.domain, view))
     return _verdict(record, (text,), dnstexts.spf(text, facts.domain, addresses))
 
 

@@ -84,7 +84,7 @@ def test_wrong_record(world: World) -> None:
     assert "mail goes to another host first\n" in lines
     assert "is        5 mail.example.net.\n" in lines
     assert "should be 10 chat.example.org.\n" in lines
-    assert lines.endswith("1 required records are not right")
+    assert lines.endswith("1 required record is not right")
 
 
 def test_recommended_records_do_not_fail(world: World) -> None:
@@ -241,6 +241,15 @@ def test_delegated_domainkey(world: World) -> None:
     found = world.check()
     assert {verdict.state for verdict in found.verdicts} == {"right"}
     assert "ns.keys.example.org (192.0.2.8)" in found.servers
+
+
+def test_alias_for_what_cannot_be_found(world: World) -> None:
+    """A name that leads nowhere is wrong, and not merely a question without an answer."""
+    place = (f"www.{DOMAIN}", "CNAME")
+    world.zone.records[place] = ["gone.example.net."]
+    world.net.silent.add("192.0.2.99")
+    assert world.bad() == [("wrong", *place)]
+    assert world.check().exit_code == 1
 
 
 def test_alias_without_end(world: World) -> None:

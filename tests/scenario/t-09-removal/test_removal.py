@@ -24,7 +24,7 @@ DOMAIN = "_delta.lab"
 YES = {"replace_postfix": "true"}
 MINUTES = 600.0  # seconds
 NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive"}
-CERTIFICATE = "/var/lib/chatmail-relay/tls/cert.pem"
+CERTIFICATE = "/var/lib/chatmail-relay/tls/relay.pem"
 PAGE = "this site was here before"
 POSTFIX = (
     "postfix postfix/main_mailer_type select Internet Site\n"
@@ -86,8 +86,8 @@ REMOVED = (
 """What `apt remove` leaves."""
 
 KEPT = (
-    May(r"file /var/lib/chatmail-relay(/tls(/.*)?)?", "the keys"),
-    May(r"content /var/lib/chatmail-relay/tls/.*", "the keys"),
+    May(r"file /var/lib/chatmail-relay(/(dkim|tls)(/.*)?)?", "the keys"),
+    May(r"content /var/lib/chatmail-relay/(dkim|tls)/.*", "the keys"),
     May(r"(file|content) /var/lib/chatmail(/.*)?", "mail and accounts"),
     May(r"(file|content) /var/lib/chatmail-metadata(/.*)?", "the accounts' metadata"),
     May(r"(user|group) _chatmail(-metadata)?", "owners of those"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from devtools import lint, pytests, roots
@@ -60,33 +60,39 @@ def _scenario(name: str) -> str:
 
 
 def _tests(choice: Choice, paths: Sequence[str]) -> None:
-    """Run pytest, once for each suite at the same time; raises `Failure`."""
-    runs = _runs(choice, paths)
-    if len(runs) == 1 or not any("scenario" in path for path in paths):
+    """Run pytest, for the unit tests and for each suite at the same time; raises `Failure`."""
+    unit = [path for path in paths if "scenario" not in path]
+    runs = [_run(choice, "unit", [], unit, {})] if unit else []
+    if scenarios := [path for path in paths if path not in unit]:
+        runs += _suites(choice, scenarios)
+    if len(runs) == 1:
         pytests.alone(runs[0])
     else:
         pytests.abreast(runs)
 
 
-def _runs(choice: Choice, paths: Sequence[str]) -> list[pytests.Run]:
-    """One run for each suite; the first one also has what belongs to none, or to several."""
+def _suites(choice: Choice, paths: Sequence[str]) -> Iterator[pytests.Run]:
+    """One run for each suite; the last one also has what belongs to none, or to several."""
     named = choice.suites or tuple(os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split())
-    first, *others = named or tuple(reversed(roots.SUITES))
-    rest = [path for path in paths if "scenario" in path]
-    runs = [_run(choice, first, others, [f"not {suite}" for suite in others], paths)]
-    for suite in others:
-        remaining = [first, *(other for other in others if other != suite)]
-        runs.append(_run(choice, suite, remaining, [suite], rest))
-    return runs
+    *others, last = named or tuple(reversed(roots.SUITES))
+    for suite in (*others, last):
+        marks = [suite] if suite != last else [f"not {other}" for other in others]
+        # Packages are built for the run's own suite first.
+        order = [suite, *(other for other in (*others, last) if other != suite)]
+        yield _run(choice, suite, marks, paths, {"CHATMAIL_SUITES": ",".join(order)})
 
 
 def _run(
-    choice: Choice, suite: str, others: Sequence[str], marks: Sequence[str], paths: Sequence[str]
+    choice: Choice,
+    name: str,
+    marks: Sequence[str],
+    paths: Sequence[str],
+    env: Mapping[str, str],
 ) -> pytests.Run:
-    """The tests with these marks; packages are built for the run's own suite first."""
+    """The tests with these marks in these places."""
     expression = " and ".join([*marks, *([] if choice.long else ["not long"])])
     words = ("-m", expression, f"--durations={SLOWEST}", *paths)
-    return pytests.Run(suite, words, {**_paths(), "CHATMAIL_SUITES": ",".join([suite, *others])})
+    return pytests.Run(name, words, {**_paths(), **env})
 
 
 def bench(names: Sequence[str]) -> None:

@@ -50,7 +50,7 @@ def test_nothing_to_do_is_no_failure(folder: Path) -> None:
 
 
 def test_each_suite_has_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no suite is in the first run only, and long tests are in none until asked for."""
+    """What has no suite is in one run only, and long tests are in none until asked for."""
     monkeypatch.delenv("CHATMAIL_SUITES", raising=False)
     started: list[Run] = []
     monkeypatch.setattr(pytests, "abreast", started.extend)
@@ -58,14 +58,16 @@ def test_each_suite_has_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     checks.run(Choice(unit=True, scenario="t-01", long=True))
     checks.run(Choice(scenario="t-01", suites=("bookworm",)))
     checks.run(Choice(unit=True))
-    assert [found.env["CHATMAIL_SUITES"] for found in started] == [
-        *("trixie,bookworm", "bookworm,trixie"),
+    assert [(found.name, found.arguments[1]) for found in started] == [
+        ("unit", ""),
+        ("trixie", "trixie"),
+        ("bookworm", "not trixie"),
+        ("bookworm", "not long"),
+        ("unit", "not long"),
+    ]
+    assert [found.env.get("CHATMAIL_SUITES") for found in started] == [
+        *(None, "trixie,bookworm", "bookworm,trixie"),
         "bookworm",
-        "trixie,bookworm",
+        None,
     ]
-    assert [found.arguments[1] for found in started] == [
-        *("not bookworm", "bookworm"),
-        "not long",
-        "not bookworm and not long",
-    ]
-    assert ["tests/unit" in found.arguments for found in started] == [True, False, False, True]
+    assert ["tests/unit" in found.arguments for found in started] == [True, *[False] * 3, True]

@@ -22,7 +22,7 @@ from chatmail_relay.units import ACME, ACME_TIMER
 from chatmail_relay.work import decide
 from chatmail_relay.x509 import Facts, Unusable
 
-SETTLING = 5.0
+SETTLING = 3.0
 """Seconds in which certificate and key, which change one after the other, may not fit."""
 PAUSE = 0.5
 WARN_SECONDS = 14 * 24 * 3600.0

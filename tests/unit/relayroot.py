@@ -23,9 +23,10 @@ from chatmail_relay.history import Entry
 from chatmail_relay.plan import Plan, make_plan
 from chatmail_relay.settings import Settings
 from chatmail_relay.tree import Tree
-from chatmail_relay.units import DOVECOT, NGINX, OURS, POSTFIX, UNITS
+from chatmail_relay.units import DOVECOT, NGINX, OURS, POSTFIX, units_of
 
 from tests.golden import TRIXIE
+from tests.unit.fakes import settings
 
 WHEN = "2026-01-02 03:04"
 INI = "etc/chatmail-relay/chatmail.ini"
@@ -199,7 +200,7 @@ class RelayRoot:
     def assert_units_fit(self, *, ran: bool) -> None:
         """Other packages' units run with the files there are; ours do exactly if they RAN."""
         known = self.system.units()
-        for unit in UNITS:
+        for unit in units_of(settings(), TRIXIE):
             facts = known.get(unit.name, {"on": False, "active": False, "read": {}})
             wanted = ran or unit.name not in OURS
             assert (facts["on"], facts["active"]) == (wanted, wanted), unit.name

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from chatmail_relay.units import UNITS
+from chatmail_relay.units import units_of
 
 from tests.clients.relay import Relay
+from tests.unit.fakes import HOST, settings
 
-NAMES = tuple(unit.name for unit in UNITS)
-WITH_SETTINGS = tuple(unit.name.removesuffix(".service") for unit in UNITS if unit.settings)
+DAEMONS = [unit for unit in units_of(settings(), HOST) if unit.probes]
+NAMES = tuple(unit.name for unit in DAEMONS)
+WITH_SETTINGS = tuple(unit.name.removesuffix(".service") for unit in DAEMONS if unit.settings)
 SETTINGS = "/var/lib/chatmail-relay/settings"
 START = 5.0  # seconds that a daemon may take to start, with all others, on a busy host
 WINDOW = 9.0  # seconds in which starts are counted

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from chatmail_relay import history, journal
 from chatmail_relay.errors import OperatorError
-from chatmail_relay.units import DOVECOT, NGINX, POSTFIX, UNITS
+from chatmail_relay.units import DOVECOT, NGINX, POSTFIX, units_of
 
+from tests.unit.fakes import HOST, settings
 from tests.unit.relayroot import INI, RelayRoot, killed_at_step, killed_at_tick
 
 DOMAIN = "mail_domain = _alpha.lab\n"
@@ -125,7 +126,7 @@ def test_recovery_killed_everywhere(changed: RelayRoot) -> None:
     assert number > 20
 
 
-@pytest.mark.parametrize("unit", [unit.name for unit in UNITS])
+@pytest.mark.parametrize("unit", [unit.name for unit in units_of(settings(), HOST)])
 def test_unit_that_does_not_answer(changed: RelayRoot, unit: str) -> None:
     """Everything is as it was, and the error says so."""
     old = changed.files()

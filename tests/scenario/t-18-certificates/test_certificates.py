@@ -66,6 +66,11 @@ class World:
         """The certificate that a door serves."""
         return served(self.relay.place, self.relay.host, door, DOMAIN).leaf
 
+    def wait_for_leaf(self, right: Callable[[str], bool]) -> None:
+        """Wait until the certificate served is the right one, and all daemons have it."""
+        wait_for("it is served", lambda: right(self.leaf()))
+        wait_for("all have it", lambda: self.state("chatmail-certificate.service") != "activating")
+
     def verify(self, root: str) -> None:
         """Every door serves one certificate with its full chain."""
         found = everywhere(self.relay.place, self.relay.host, DOMAIN, root)
@@ -134,7 +139,7 @@ def test_first_certificate(world: World) -> None:
     """As soon as nothing is in the way it comes, and is served whole at every port."""
     world.begin(LIFETIME)
     world.run("systemctl start chatmail-acme.service")
-    wait_for("it is served", lambda: same_leaf(world.leaf(), _file(world)))
+    world.wait_for_leaf(lambda leaf: same_leaf(leaf, _file(world)))
     world.verify(world.roots[-1])
     assert world.failed() == set()
     assert world.state("chatmail-acme-retry.timer") == "inactive"
@@ -180,8 +185,7 @@ def test_renewed_under_traffic(world: World) -> None:
     traffic.start()
     try:
         world.run("systemctl start chatmail-acme.service")
-        wait_for("the new one is served", lambda: world.leaf() != before)
-        time.sleep(1.0)
+        world.wait_for_leaf(lambda leaf: leaf != before)
     finally:
         done.set()
         traffic.join()
@@ -221,7 +225,7 @@ def test_port_80_is_shared(world: World) -> None:
     # It has forgotten the account, so its terms are asked for again; and it has another root.
     world.begin(2 * LIFETIME)
     world.run("systemctl start chatmail-acme.service")
-    wait_for("the new one is served", lambda: world.leaf() != before)
+    world.wait_for_leaf(lambda leaf: leaf != before)
     world.verify(world.roots[-1])
     assert world.failed() == set()
     world.run("rm /etc/nginx/conf.d/own.conf")
@@ -246,7 +250,7 @@ def test_from_files(world: World) -> None:
     assert world.state("chatmail-acme.timer") == "inactive"
     renewed = ca.issue(DOMAIN, f"*.{DOMAIN}")
     _put(world, renewed)
-    wait_for("the renewed one is served", lambda: same_leaf(world.leaf(), renewed.leaf))
+    world.wait_for_leaf(lambda leaf: same_leaf(leaf, renewed.leaf))
     world.verify(ca.root)
     assert world.failed() == set()
 
@@ -277,7 +281,7 @@ def test_refused_files(world: World) -> None:
     assert "warning: " in world.relay.apply().stdout
     assert world.leaf() == before
     _put(world, world.lab.ca.issue(*NAMES))
-    wait_for("a good one is served", lambda: world.leaf() != before)
+    world.wait_for_leaf(lambda leaf: leaf != before)
     wait_for("all is well", lambda: world.failed() == set())
 
 

@@ -32,6 +32,7 @@ class Reply:
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     allow: str = ""
+    location: str = ""
 
 
 class Exchange(Protocol):
@@ -251,6 +252,7 @@ class HttpConnection(asyncio.Protocol):
             ("Cache-Control", "no-store"),
         ]
         headers += [("Allow", reply.allow)] if reply.allow else []
+        headers += [("Location", reply.location)] if reply.location else []
         headers += [("Connection", "close")] if end else []
         head = h11.Response(status_code=reply.status, headers=headers)
         events: list[h11.Event] = [head, h11.Data(data=reply.body), h11.EndOfMessage()]

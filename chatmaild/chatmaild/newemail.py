@@ -45,6 +45,7 @@ class Reply:
     status: int
     body: dict[str, str]
     allow: str = ""
+    location: str = ""
 
 
 class Handout:
@@ -66,6 +67,8 @@ class Handout:
         """The reply to one whole request."""
         if target.partition("?")[0] != "/new":
             return Reply(404, {"reason": "there is nothing here"})
+        if method == "GET" and self._servers:
+            return self._lead()
         if method != "POST":
             return Reply(405, {"reason": "POST hands out an address"}, allow="POST")
         if self._registration == "closed":
@@ -73,6 +76,14 @@ class Handout:
         if self._registration == "invite" and not self._invited(body):
             return Reply(403, {"reason": "the form field `invite` must hold the invite token"})
         return Reply(200, self._credentials())
+
+    def _lead(self) -> Reply:
+        """Lead a browser to the app with a login made up: of a relay without a name, whose
+        certificate is its own, the app cannot ask for one."""
+        if self._registration != "open":
+            return Reply(403, {"reason": "registration is not open"})
+        credentials = self._credentials()
+        return Reply(302, credentials, location=credentials.get("dclogin_url", ""))
 
     def _invited(self, body: bytes) -> bool:
         try:
@@ -141,7 +152,7 @@ class Counter:
 
 def _as_json(reply: Reply) -> http.Reply:
     body = json.dumps(reply.body).encode()
-    return http.Reply(reply.status, body, "application/json", reply.allow)
+    return http.Reply(reply.status, body, "application/json", reply.allow, reply.location)
 
 
 @asynccontextmanager

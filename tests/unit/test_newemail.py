@@ -62,6 +62,15 @@ def test_address_literal() -> None:
     )
 
 
+def test_browser_of_an_address_literal() -> None:
+    """A browser is led to the app with a login, where everybody may have one."""
+    led = answer("GET", mail_domain="192.0.2.1")
+    assert led.status == 302
+    assert led.location == led.body["dclogin_url"]
+    refused = answer("GET", mail_domain="192.0.2.1", registration="closed")
+    assert (refused.status, refused.location) == (403, "")
+
+
 def test_random() -> None:
     """None is like another."""
     replies = [answer().body for _ in range(50)]

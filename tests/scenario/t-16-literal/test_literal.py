@@ -145,6 +145,9 @@ def test_certificate(literal: Relay, tmp_path: Path) -> None:
 def test_web(literal: Relay) -> None:
     """The page and the settings for other mail clients name the address."""
     assert literal.web("GET", "/").status == 200
+    led = literal.web("GET", "/new")
+    assert led.status == 302
+    assert led.headers["location"].startswith("dclogin:")
     found = literal.web("GET", "/.well-known/autoconfig/mail/config-v1.1.xml")
     assert f"<hostname>{literal.domain}</hostname>" in found.body.decode()
     opened(literal.place, literal.host, 443, literal.host, tls=True).close()

@@ -139,7 +139,8 @@ UNITS = (
         _sockets("/run/chatmail/newemail/http.sock"),
         ours=True,
         settings=(
-            *("mail_domain", "tls_mode", "registration", "invite_token"),
+            *("mail_domain", "registration", "invite_token"),
+            *("tls_mode", "tls_certificate_file", "tls_private_key_file"),
             *("username_min_length", "username_max_length", "password_min_length"),
         ),
     ),

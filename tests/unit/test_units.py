@@ -18,6 +18,8 @@ from chatmail_relay.units import (
     Unit,
 )
 
+from tests.unit.fakes import settings
+
 REPOSITORY = Path(__file__).parents[2]
 CHATMAILD = REPOSITORY / "chatmaild/chatmaild"
 MODULES = {
@@ -155,3 +157,19 @@ def test_credential_is_its_own(unit: Unit) -> None:
     name = unit.name.removesuffix(".service")
     credential = service(f"{name}.service")["LoadCredential"]
     assert credential == f"chatmail.ini:/var/lib/chatmail-relay/settings/{name}.ini"
+
+
+@pytest.mark.parametrize("mode", ["acme", "self-signed", "external"])
+@daemons
+def test_credential_can_be_read(unit: Unit, mode: str) -> None:
+    """What a daemon is given of settings that belong together is enough."""
+    whole = settings(
+        mail_domain="chat.example.org",
+        tls_mode=mode,
+        tls_certificate_file="/srv/cert.pem",
+        tls_private_key_file="/srv/key.pem",
+        registration="invite",
+        invite_token="let-me-in",
+    )
+    given = "".join(f"{key} = {whole.format(key)}\n" for key in unit.settings)
+    assert Settings.from_text(f"[params]\n{given}").mail_domain == "chat.example.org"

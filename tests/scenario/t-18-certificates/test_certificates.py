@@ -29,8 +29,10 @@ NAMES = (DOMAIN, f"www.{DOMAIN}", f"mta-sts.{DOMAIN}")
 OURS = "/var/lib/chatmail-relay/tls/relay.pem"
 CHAIN, KEY = "/srv/tls/fullchain.pem", "/srv/tls/privkey.pem"
 CHALLENGES = "/.well-known/acme-challenge"
-LIFETIME = 45
+LIFETIME = 42
 """Seconds; acmetool renews when a third is left, and takes ten."""
+SOON = 20
+"""Of one that nobody renews."""
 PATIENCE = 40.0
 
 
@@ -167,6 +169,8 @@ def test_port_80_is_acmetools(world: World) -> None:
 def test_renewed_under_traffic(world: World) -> None:
     """A short-lived certificate is replaced, and no connection fails or sees an old one."""
     before = world.leaf()
+    # Anew, the authority has forgotten the account and has another root: both are taken.
+    world.begin(SOON)
     roots = "".join(world.roots)
     problems: list[str] = []
     seen: set[str] = set()
@@ -191,7 +195,6 @@ def test_renewed_under_traffic(world: World) -> None:
         traffic.join()
     assert problems == []
     assert len(seen) == 2
-    world.verify(roots)
 
 
 def _ends_within(world: World, seconds: float) -> bool:
@@ -204,7 +207,7 @@ def test_failed_renewal(world: World) -> None:
     """A failed unit that says why, and what was there is served on."""
     before = world.leaf()
     world.authority.stop()
-    wait_for("it is due", lambda: _ends_within(world, LIFETIME / 3))
+    wait_for("it is due", lambda: _ends_within(world, SOON / 3))
     world.run("systemctl start chatmail-acme.service", check=False)
     assert world.failed() == {"chatmail-acme.service"}
     log = world.run("journalctl --namespace=chatmail -q -u chatmail-acme.service -n 3 --no-pager")
@@ -222,7 +225,6 @@ def test_port_80_is_shared(world: World) -> None:
     assert world.get(DOMAIN).headers["location"] == f"https://{DOMAIN}/"
     assert world.state("chatmail-acme-redirector.service") == "inactive"
     before = world.leaf()
-    # It has forgotten the account, so its terms are asked for again; and it has another root.
     world.begin(2 * LIFETIME)
     world.run("systemctl start chatmail-acme.service")
     world.wait_for_leaf(lambda leaf: leaf != before)

@@ -38,7 +38,7 @@ def apply(options: argparse.Namespace) -> int:
             say(f"warning: {warning}")
         plan = make_plan(settings, read_host(tree.root))
         ini = (tree.look(INI).content or b"").decode()
-        return _carry_out(plan, ini, tree, options, forced=_known(options.restart, plan.units))
+        return _carry_out(plan, ini, tree, options, forced=_known(options.restart, plan))
 
 
 def rollback(options: argparse.Namespace) -> int:
@@ -165,11 +165,12 @@ def _ini_changes(entry: Entry, tree: Tree) -> Iterable[Change]:
         yield Change(INI, present, after)
 
 
-def _known(names: Sequence[str], units: Sequence[str]) -> list[str]:
+def _known(names: Sequence[str], plan: Plan) -> list[str]:
+    """Those of the units with NAMES that run with PLAN; OperatorError for what is none."""
     full = [name if "." in name else f"{name}.service" for name in names]
     for name in full:
-        if name not in units:
+        if name not in (*plan.units, *plan.idle):
             raise OperatorError(
-                f"{name} is no unit of the relay", f"Its units are {', '.join(units)}."
+                f"{name} is no unit of the relay", f"Its units are {', '.join(plan.units)}."
             )
-    return full
+    return [name for name in full if name in plan.units]

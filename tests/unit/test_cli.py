@@ -167,3 +167,8 @@ def test_second_one_waits_and_says_for_whom(tmp_path: Path) -> None:
     thread.join(10)
     assert order == ["first", "first is done", "second"]
     assert f"process {os.getpid()}" in said[-1]
+
+
+def test_restart_of_what_does_not_run_here(root: Path) -> None:
+    """An upgrade names all units; those that these settings do not need are left alone."""
+    assert run("apply", "--root", root, "--restart", "chatmail-acme-redirector", "doveauth") == 0

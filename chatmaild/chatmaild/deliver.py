@@ -23,7 +23,7 @@ from chatmail_relay.settings import Settings
 
 from chatmaild import service, smtpserver, streams
 from chatmaild.envelope import Envelope
-from chatmaild.errors import LaterError, RefusedError
+from chatmaild.errors import LaterError, RefusedError, StartError
 from chatmaild.handover import MIXED, Handover, LocalHandover, domain_of
 from chatmaild.lean import asyncio
 from chatmaild.mailaddress import is_mail_address
@@ -229,7 +229,10 @@ async def _fallback(
         async with streams.listening(sockets.standalone, lambda: connect(Handover, None)):
             yield
         return
-    user = pwd.getpwnam("postfix").pw_uid
+    try:
+        user = pwd.getpwnam("postfix").pw_uid
+    except KeyError:
+        raise StartError("there is no user postfix to serve; is Postfix installed?") from None
     host, port = sockets.fallback
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: connect(Handover, user), host, port)

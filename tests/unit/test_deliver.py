@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from chatmaild.deliver import Limits, Sockets, serve
 from chatmaild.destination import Host
-from chatmaild.errors import LaterError, RefusedError
+from chatmaild.errors import LaterError, RefusedError, StartError
 from chatmaild.routes import ONLY_PORT_25, OVER_HTTPS
 from chatmaild.socketmap import netstring, read_netstring
 
@@ -390,3 +390,17 @@ def test_unfinished_at_the_end(root: Path) -> None:
         relay.close()
 
     asyncio.run(whole())
+
+
+def test_no_postfix(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where Postfix is not installed the daemon says so, and does not start."""
+    monkeypatch.delenv("CHATMAIL_ROOT")
+    monkeypatch.setattr("pwd.getpwnam", lambda name: {}[name])
+    sockets = Sockets(lmtp=tmp_path / "lmtp", routes=tmp_path / "routes", messages=tmp_path)
+
+    async def start() -> None:
+        async with serve(settings(root), sockets, World().open):
+            pass
+
+    with pytest.raises(StartError, match="no user postfix"):
+        asyncio.run(start())

@@ -44,6 +44,13 @@ def test_accepted(relay: Relay, user: User) -> None:
         assert len(relay.mails(user)) == number + 1
 
 
+def test_report(relay: Relay, user: User) -> None:
+    """A report about mail that could not be delivered has no sender, here neither."""
+    report = dkim.standing().sign(make.report("peer.lab", user.address))
+    answer = post(relay, report, user.address, sender="")
+    assert answer.status == 200, text(answer)
+
+
 def test_refused(relay: Relay, user: User) -> None:
     """Each with the reply of port 25 as text, and nothing arrives."""
     before = len(relay.mails(user))

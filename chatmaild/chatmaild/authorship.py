@@ -6,6 +6,7 @@ idle daemon does without.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from chatmaild.lean import asyncio
 if TYPE_CHECKING:
     from chatmaild.dkim import Message, Signature
 
+LOADED_LATE = ("chatmaild.dkim", "chatmaild.txt")
 LARGE = 64 * 1024
 """Bytes from which on a message is hashed in a thread, so that small ones need not wait for it."""
 
@@ -37,8 +39,9 @@ class Authorship:
         """
         if not message.headers.all(b"dkim-signature"):
             return False
-        for name in ("chatmaild.dkim", "chatmaild.txt"):
-            await asyncio.to_thread(import_module, name)
+        for name in LOADED_LATE:
+            if name not in sys.modules:
+                await asyncio.to_thread(import_module, name)
         from chatmaild.dkim import Message
 
         signed = Message(message.text, message.start)

@@ -39,6 +39,7 @@ def costs(sending: Relay, receiving: Relay) -> list[Figure]:
     return [
         Figure(f"3 kB, {way}, a second", run.rate, "/s"),
         Figure("  cores that other work had meanwhile", run.others, ""),
+        Figure("  hashing a password meanwhile, CPU", run.hash, "ms"),
         Figure(f"3 kB, {way}, CPU", run.cost(), "ms", MOST_CPU),
         Figure("sending, CPU", run.cost(sending), "ms"),
         *run.split(sending),

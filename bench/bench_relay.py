@@ -2,7 +2,8 @@
 second and what each costs whom, and how long people wait for each other's messages.
 
 The yardstick for the messages is the same Postfix and Dovecot without the filter, in turns within
-one run. How much this host had to do besides is told, since messages a second depend on it.
+one run. Messages a second depend on what else this host had to do, and so does CPU time: both that
+and what one fixed piece of work took meanwhile are told.
 """
 
 import re
@@ -24,7 +25,7 @@ from tests.clients.relay import OUR_DAEMONS, Relay
 
 DOMAIN = "_alpha.lab"
 SUITE = "trixie"
-MOST_MEMORY = 60.0  # MiB, the five together
+MOST_MEMORY = {5: 60.0, 7: 80.0}  # MiB, so many of the daemons together
 CHANGES, APPLIES = 12, 9
 SENDERS, WARM, ROUNDS, MESSAGES = 20, 60, 3, 600
 CHAT = 100
@@ -49,8 +50,13 @@ def main() -> int:
 def idle_memory(relay: Relay) -> list[Figure]:
     """What the daemons hold when nobody uses them."""
     sizes = {unit: pss(relay, unit) for unit in OUR_DAEMONS}
-    each = [Figure(f"idle {unit}", size, "MiB") for unit, size in sizes.items()]
-    return [*each, Figure("idle daemons together", sum(sizes.values()), "MiB", MOST_MEMORY)]
+    return [
+        *(Figure(f"idle {unit}", size, "MiB") for unit, size in sizes.items()),
+        *(
+            Figure(f"the first {count} together", sum(list(sizes.values())[:count]), "MiB", most)
+            for count, most in MOST_MEMORY.items()
+        ),
+    ]
 
 
 def pss(relay: Relay, unit: str) -> float:
@@ -104,6 +110,7 @@ def throughput(relay: Relay) -> list[Figure]:
         Figure("  of that", filtered.rate / plain.rate * 100, "%", at_least=80),
         Figure("  cores that other work had meanwhile", filtered.others, ""),
         Figure("  without the filter", plain.others, ""),
+        Figure("  hashing a password meanwhile, CPU", filtered.hash, "ms"),
         Figure("3 kB, 465 to maildir, CPU", filtered.cost(), "ms", 9),
         *filtered.split(relay),
         Figure("without the filter, CPU", plain.cost(), "ms"),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from chatmaild.crypt import hash_password
 
 from bench.accounting import NOTHING, Usage, idle, read
 from bench.figures import Figure
@@ -13,6 +17,32 @@ from tests.clients.relay import Relay
 
 SHOWN = 0.02
 """Milliseconds per message from which on a part is told by itself."""
+SAMPLE = 0.2
+"""Seconds between two hashes that tell how dear the CPU is."""
+
+
+@contextmanager
+def yardstick(found: list[float]) -> Iterator[None]:
+    """Note what hashing a password costs now and then inside the `with`, in seconds of CPU.
+
+    It is the same work each time: what it takes more than alone, work on the same cores makes
+    everything else take more, too.
+    """
+    over = threading.Event()
+
+    def measure() -> None:
+        while not over.wait(SAMPLE):
+            began = time.thread_time()
+            hash_password(b"a password of some length")
+            found.append(time.thread_time() - began)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Run:
@@ -24,6 +54,7 @@ class Run:
         self._seconds = 0.0
         self._measured = 0.0  # with what came after the last delivery
         self._elsewhere = 0.0
+        self._hashes: list[float] = []
         self._used = {relay.domain: NOTHING for relay in relays}
 
     def go_on(self, crowd: Crowd, warm: int, messages: int) -> None:
@@ -32,8 +63,9 @@ class Run:
         self._wait()
         before, unused, own = self._read(), idle(), time.process_time()
         began = time.perf_counter()
-        self._seconds += crowd.send(messages)
-        self._wait()
+        with yardstick(self._hashes):
+            self._seconds += crowd.send(messages)
+            self._wait()
         wall = time.perf_counter() - began
         used = {name: usage.since(before[name]) for name, usage in self._read().items()}
         ours = sum(usage.total for usage in used.values()) + time.process_time() - own
@@ -59,6 +91,11 @@ class Run:
     def others(self) -> float:
         """How many of this host's cores were busy with something else."""
         return self._elsewhere / self._measured
+
+    @property
+    def hash(self) -> float:
+        """Milliseconds of CPU for hashing a password meanwhile."""
+        return sum(self._hashes) / len(self._hashes) * 1000
 
     def cost(self, relay: Relay | None = None) -> float:
         """Milliseconds of CPU per message, on one machine or on all."""

@@ -171,8 +171,8 @@ def friends(
 @contextmanager
 def _elsewhere(relay: Relay, sink: Sink, address: str) -> Iterator[None]:
     """Have the relay send mail for one of its addresses to the other server for a while."""
-    route = f"inline:{{ {{ {address} = smtp:[{sink.address}] }} }}"
-    relay.machine.run(["postconf", "-e", f"transport_maps = {route}"])
+    route = f"inline:{{{address}=smtp:[{sink.address}]}}"
+    relay.machine.run(["postconf", "-P", f"routing/unix/transport_maps={route}"])
     try:
         relay.machine.run("systemctl reload postfix")
         yield

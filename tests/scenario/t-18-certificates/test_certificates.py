@@ -29,9 +29,9 @@ NAMES = (DOMAIN, f"www.{DOMAIN}", f"mta-sts.{DOMAIN}")
 OURS = "/var/lib/chatmail-relay/tls/relay.pem"
 CHAIN, KEY = "/srv/tls/fullchain.pem", "/srv/tls/privkey.pem"
 CHALLENGES = "/.well-known/acme-challenge"
-LIFETIME = 42
+LIFETIME = 60
 """Seconds; acmetool renews when a third is left, and takes ten."""
-SOON = 20
+SOON = 30
 """Of one that nobody renews."""
 PATIENCE = 40.0
 
@@ -184,7 +184,7 @@ def test_renewed_under_traffic(world: World) -> None:
                 if found.problem:
                     problems.append(found.problem)
 
-    wait_for("it is due", lambda: _ends_within(world, LIFETIME / 3))
+    wait_for("it is due", lambda: _ends_within(world, LIFETIME / 3 - 1))
     traffic = threading.Thread(target=connect)
     traffic.start()
     try:
@@ -207,7 +207,7 @@ def test_failed_renewal(world: World) -> None:
     """A failed unit that says why, and what was there is served on."""
     before = world.leaf()
     world.authority.stop()
-    wait_for("it is due", lambda: _ends_within(world, SOON / 3))
+    wait_for("it is due", lambda: _ends_within(world, SOON / 3 - 1))
     world.run("systemctl start chatmail-acme.service", check=False)
     assert world.failed() == {"chatmail-acme.service"}
     log = world.run("journalctl --namespace=chatmail -q -u chatmail-acme.service -n 3 --no-pager")

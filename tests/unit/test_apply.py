@@ -12,11 +12,15 @@ from chatmail_relay.settings import Settings
 from chatmail_relay.system import Absent, Running
 from chatmail_relay.tree import Found, Tree
 from chatmail_relay.units import (
+    ACME_TIMER,
+    CERTIFICATE_PATH,
     DOVEAUTH,
     DOVECOT,
     FILTERMAIL,
     NEWEMAIL,
+    NGINX,
     POSTFIX,
+    REDIRECTOR,
     UNITS,
     units_of,
 )
@@ -144,6 +148,20 @@ def test_unwanted_unit_is_back_after_a_failure(relay: Relay) -> None:
     with pytest.raises(OperatorError):
         relay.apply(deliver_over_https="no")
     assert relay.systemd.active & relay.systemd.enabled >= OVER_HTTPS
+
+
+def test_port_80_changes_hands(relay: Relay) -> None:
+    """acmetool's redirector is stopped before nginx listens there, and is back in mode acme."""
+    domain = "chat.example.org"
+    relay.apply(mail_domain=domain)
+    assert REDIRECTOR in relay.systemd.active
+    relay.apply(mail_domain=domain, tls_mode="self-signed")
+    calls = relay.systemd.calls
+    stop = calls.index(f"stop {REDIRECTOR}")
+    assert stop < len(calls) - 1 - calls[::-1].index(f"reload {NGINX}")
+    assert not {REDIRECTOR, ACME_TIMER, CERTIFICATE_PATH} & relay.systemd.active
+    relay.apply(mail_domain=domain)
+    assert {REDIRECTOR, ACME_TIMER, CERTIFICATE_PATH} <= relay.systemd.active
 
 
 def test_mail_elsewhere_needs_a_drop_in_and_loses_it(relay: Relay) -> None:

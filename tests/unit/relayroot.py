@@ -23,7 +23,7 @@ from chatmail_relay.history import Entry
 from chatmail_relay.plan import Plan, make_plan
 from chatmail_relay.settings import Settings
 from chatmail_relay.tree import Tree
-from chatmail_relay.units import DOVECOT, NGINX, OURS, POSTFIX, units_of
+from chatmail_relay.units import OURS, units_of
 
 from tests.golden import TRIXIE
 from tests.unit.fakes import settings
@@ -42,7 +42,7 @@ class Pretended:
         self._file = root.with_name(f"{root.name}.system")
         self._broken = broken
         if not self._file.exists():
-            others = (POSTFIX, DOVECOT, NGINX)
+            others = [unit.name for unit in units_of(settings(), TRIXIE) if not unit.ours]
             self._put({unit: {"on": True, "active": True, "read": {}} for unit in others})
 
     def units(self) -> dict[str, dict[str, Any]]:

@@ -122,6 +122,7 @@ def test_steps_killed(relay: Relay, every: int) -> None:
     assert outcomes == sorted(outcomes)  # back until the commit, forward from then on
     assert True in outcomes
     assert False in outcomes
+    switch(relay, new)
     relay.apply()
     answers_with(relay, new)
     assert not relay.machine.run("ls -A /var/lib/chatmail-relay/apply").stdout

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from chatmail_relay import history, journal
+from chatmail_relay import dkim, history, journal
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.units import DOVECOT, NGINX, POSTFIX, units_of
 
@@ -22,6 +22,15 @@ CHANGED = f"{DOMAIN}max_message_size = 20000000\nimap_compress = yes\nmailboxes_
 def _no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed process loses nothing that it wrote, so that nobody waits for a disk here."""
     monkeypatch.setattr(os, "fsync", lambda _handle: None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_key() -> Iterator[None]:
+    """All relays here have the same key for signatures, so that their files can be compared."""
+    key = dkim.generate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dkim, "generate", lambda: key)
+        yield
 
 
 @pytest.fixture

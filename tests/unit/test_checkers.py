@@ -63,6 +63,13 @@ ALL_FINE = {
 REFUSALS: list[tuple[ModuleType, str, str, str]] = [
     (postfix, "postconf", 'echo "warning: $2/main.cf: unused parameter: y=z" >&2', "unused"),
     (postfix, "postconf", "exit 1", "Postfix refuses"),
+    (
+        postfix,
+        "postconf",
+        'case $3 in -b) echo "warning: $4, line 9: missing end marker" >&2 ;; '
+        '*) echo "bounce_template_file = $2/chatmail/bounce.cf" ;; esac',
+        "bounce.cf, line 9",
+    ),
     (postfix, "postmap", 'echo "warning: ${5#*:}, line 1: missing value" >&2', "table, line 1"),
     (dovecot, "doveconf", 'echo "Error in $2 line 3: unknown setting" >&2; exit 89', "line 3"),
     (dovecot, "doveconf", 'echo "Warning: obsolete" >&2', "obsolete"),

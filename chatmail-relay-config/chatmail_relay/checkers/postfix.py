@@ -12,6 +12,7 @@ from chatmail_relay.stage import Stage
 
 PREFIX = "/etc/postfix/"
 
+_BOUNCE_TEMPLATES = re.compile(r"(?m)^bounce_template_file = (?P<path>/\S+)$")
 _TABLE = re.compile(r"\b(?:regexp|pcre|texthash|cidr):(?P<path>/[^\s,{}]+)")
 
 
@@ -27,6 +28,11 @@ def check(stage: Stage) -> None:
     for found in _TABLE.finditer(parameters.stdout):
         if found["path"].startswith(folder):
             _check_table(found[0], folder, stage)
+    for found in _BOUNCE_TEMPLATES.finditer(parameters.stdout):
+        # Postfix would do without the file, and say so only once there is something to report.
+        shown = run(["postconf", "-c", folder, "-b", found["path"]], check=False)
+        if shown.returncode != 0 or shown.stderr.strip():
+            raise refusal("Postfix", shown.stderr, stage)
 
 
 def _check_table(table: str, folder: str, stage: Stage) -> None:

@@ -26,6 +26,7 @@ VICTIMS = {
     "Postfix master": "cat /var/spool/postfix/pid/master.pid",
     "smtpd": "pgrep -x smtpd",
     "filtermail": f"{MAIN} filtermail.service",
+    "OpenDKIM": f"{MAIN} opendkim.service",
     "Dovecot": f"{MAIN} dovecot.service",
     "LMTP": "pgrep -u _chatmail -x lmtp",
     "doveauth": f"{MAIN} doveauth.service",

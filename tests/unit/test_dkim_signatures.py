@@ -74,7 +74,7 @@ def test_among_others() -> None:
     others = [RSA.at(domain=f"list{number}.lab") for number in range(20)]
     message = RSA.sign(MESSAGE)
     for other in others:
-        message = other.sign(message)
+        message = other.sign_as(message)
     message = b"DKIM-Signature: rubbish\r\nDKIM-Signature: v=1; d=peer.lab; \xff\r\n" + message
     assert is_signed(message)
 

@@ -27,7 +27,7 @@ from chatmail_relay.units import (
 
 
 def _delivers_over_https(settings: Settings, _host: Host) -> bool:
-    return settings.deliver_over_https
+    return settings.delivers_over_https
 
 
 def _mail_elsewhere(settings: Settings, _host: Host) -> bool:

@@ -350,6 +350,11 @@ class Settings:
         return f"[{self.mail_domain}]" if self.is_address_literal else self.mail_domain
 
     @property
+    def delivers_over_https(self) -> bool:
+        """Whether mail passes between this relay and others over HTTPS, too."""
+        return self.deliver_over_https and not self.is_address_literal
+
+    @property
     def domain_dir(self) -> PurePosixPath:
         """The folder which has one folder per address."""
         return self.mailboxes_dir / self.mail_domain

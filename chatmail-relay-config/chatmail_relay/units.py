@@ -98,7 +98,7 @@ def _sockets(*paths: str) -> tuple[Probe, ...]:
 
 
 def _delivers_over_https(settings: Settings, _host: Host) -> bool:
-    return settings.deliver_over_https
+    return settings.delivers_over_https
 
 
 UNITS = (

@@ -110,7 +110,7 @@ def refused_account(relay: Relay) -> None:
 def test_queue(relay: Relay) -> None:
     """Both ways are refused with 4xx before a message is sent; with room, the next one passes."""
     sender, receiver = relay.signup(), relay.signup()
-    units = "postfix.service filtermail.service doveauth.service dovecot.service"
+    units = "postfix.service opendkim.service filtermail.service doveauth.service dovecot.service"
     with small_disk(relay, SPOOL, QUEUE, units):
         wait_for_all(relay, receiver, [relay.send(sender, receiver.address, LARGE)])
         with filled(relay, SPOOL, QUEUE * MIB // 2):

@@ -32,6 +32,8 @@ AGAIN = (
 
 def obtain(settings: Settings, tree: Tree, clock: Callable[[], float] = time.time) -> str:
     """Have a certificate that is not due for renewal; says what was done. Raises OperatorError."""
+    if settings.tls_mode != "acme":
+        return "no authority is asked for a certificate here"
     if (ending := _not_due(settings, tree, clock)) is not None:
         return f"the certificate is good until {ending}"
     terms = terms_of_service(settings.acme_directory)

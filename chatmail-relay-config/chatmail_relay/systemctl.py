@@ -89,6 +89,11 @@ def restart(unit: str) -> None:
     _act("restart", [unit])
 
 
+def forget_failure(units: Iterable[str]) -> None:
+    """Let UNITS not count as failed any more."""
+    run(["systemctl", "reset-failed", *units], check=False)
+
+
 def begin(unit: str) -> None:
     """Have UNIT start, and do not wait for it."""
     _act("start", [unit], "--no-block")

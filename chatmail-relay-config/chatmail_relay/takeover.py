@@ -18,7 +18,7 @@ from chatmail_relay.plan import File, Plan
 from chatmail_relay.settings import Settings
 from chatmail_relay.system import System
 from chatmail_relay.tree import Found, Tree
-from chatmail_relay.units import ACME, ACME_TIMER
+from chatmail_relay.units import ACME, ACME_TIMER, CERTIFICATE
 from chatmail_relay.work import decide
 from chatmail_relay.x509 import Facts, Unusable
 
@@ -31,12 +31,21 @@ Sleep = Callable[[float], None]
 
 
 def ask_authority(plan: Plan, tree: Tree, say: Say) -> None:
-    """Where an authority has not given a certificate yet, have it asked, or say what is missing."""
+    """Where an authority has not given a certificate yet, have it asked, or say what is missing.
+
+    Failures which these settings have ended are forgotten.
+    """
     settings = plan.settings
-    if ACME_TIMER not in plan.units or not certificate.choose(settings, tree).problem:
+    asked = ACME_TIMER in plan.units
+    problem = asked and certificate.choose(settings, tree).problem
+    if not asked:
+        systemctl.forget_failure([ACME])
+    if settings.tls_mode == "self-signed":
+        systemctl.forget_failure([CERTIFICATE])
+    if not problem:
         return
-    for problem in reach.missing(settings.certificate_names, tree.real(acme.WEBROOT)):
-        say(f"warning: {problem}")
+    for missing in reach.missing(settings.certificate_names, tree.real(acme.WEBROOT)):
+        say(f"warning: {missing}")
     say(f"{settings.mail_domain}: asking for a certificate; see `systemctl status {ACME}`")
     systemctl.begin(ACME)
 

@@ -24,6 +24,7 @@ MTA_STS = "chatmail-mta-sts.service"
 REDIRECTOR = "chatmail-acme-redirector.service"
 ACME = "chatmail-acme.service"
 ACME_TIMER = "chatmail-acme.timer"
+CERTIFICATE = "chatmail-certificate.service"
 CERTIFICATE_PATH = "chatmail-certificate.path"
 CERTIFICATE_TIMER = "chatmail-certificate.timer"
 OPENDKIM = "opendkim.service"
@@ -50,7 +51,7 @@ GIVE_WAY = (REDIRECTOR,)
 STARTED_BY_OTHERS = (
     "chatmail-acme-retry.timer",
     ACME,
-    "chatmail-certificate.service",
+    CERTIFICATE,
 )
 """Units of ours which run when a timer, a path or a failure of another says so."""
 

@@ -154,3 +154,10 @@ def test_refused(machine: Machine, authority: Authority) -> None:
     assert "has given no certificate" in machine.fails().problem
     machine.gives = lambda: authority.issue(NAMES[0])
     assert "ended without" in machine.fails().problem
+
+
+def test_another_mode(machine: Machine) -> None:
+    """A timer that was left over asks nobody."""
+    machine.settings = settings(mail_domain=DOMAIN, tls_mode="self-signed")
+    machine.directory = requests.ConnectionError()
+    assert "no authority" in machine.obtain()

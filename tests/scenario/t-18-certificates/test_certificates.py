@@ -166,8 +166,21 @@ def test_port_80_is_acmetools(world: World) -> None:
     assert user == ["_chatmail-acme"]
 
 
+def test_port_80_is_shared(world: World) -> None:
+    """Where the host has a site on port 80, nginx serves that, and redirects for the relay."""
+    site = "server {\n\tlisten 80;\n\tserver_name own.lab;\n\treturn 200 'own site';\n}\n"
+    world.relay.machine.write("/etc/nginx/conf.d/own.conf", site)
+    world.relay.apply()
+    assert world.get("own.lab").body == b"own site"
+    assert world.get(DOMAIN).headers["location"] == f"https://{DOMAIN}/"
+    assert world.state("chatmail-acme-redirector.service") == "inactive"
+
+
 def test_renewed_under_traffic(world: World) -> None:
-    """A short-lived certificate is replaced, and no connection fails or sees an old one."""
+    """A short-lived certificate is replaced, and no connection fails or sees an old one.
+
+    nginx gives the authority acmetool's answers meanwhile.
+    """
     before = world.leaf()
     # Anew, the authority has forgotten the account and has another root: both are taken.
     world.begin(SOON)
@@ -216,20 +229,8 @@ def test_failed_renewal(world: World) -> None:
     assert world.leaf() == before
 
 
-def test_port_80_is_shared(world: World) -> None:
-    """Where nginx has a site of the host on port 80, the authority is answered by nginx there."""
-    site = "server {\n\tlisten 80;\n\tserver_name own.lab;\n\treturn 200 'own site';\n}\n"
-    world.relay.machine.write("/etc/nginx/conf.d/own.conf", site)
-    world.relay.apply()
-    assert world.get("own.lab").body == b"own site"
-    assert world.get(DOMAIN).headers["location"] == f"https://{DOMAIN}/"
-    assert world.state("chatmail-acme-redirector.service") == "inactive"
-    before = world.leaf()
-    world.begin(2 * LIFETIME)
-    world.run("systemctl start chatmail-acme.service")
-    world.wait_for_leaf(lambda leaf: leaf != before)
-    world.verify(world.roots[-1])
-    assert world.failed() == set()
+def test_port_80_is_given_back(world: World) -> None:
+    """Without a site of the host it is acmetool's again."""
     world.run("rm /etc/nginx/conf.d/own.conf")
     world.relay.apply()
     assert world.get("own.lab").status == 308

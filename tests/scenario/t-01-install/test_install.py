@@ -31,7 +31,14 @@ IMAP_PORTS: list[tuple[int, bool, tuple[str, ...]]] = [
     (993, True, ()),
     (443, True, ("imap",)),
 ]
-INTERNAL = {("tcp", "127.0.0.83:53"), ("udp", "127.0.0.83:53"), ("tcp", "127.0.0.83:10993")}
+INTERNAL = {
+    ("tcp", "127.0.0.83:53"),
+    ("udp", "127.0.0.83:53"),
+    ("tcp", "127.0.0.83:10084"),  # Postfix's way to HTTPS
+    ("tcp", "127.0.0.83:10993"),
+}
+CERTIFICATE = "/var/lib/chatmail-relay/tls/relay.pem"
+"""With its key."""
 USERS = {
     "doveauth.service": "_chatmail",
     "filtermail.service": "_chatmail-filter",
@@ -100,7 +107,7 @@ def pss(relay: Relay, unit: str) -> int:
 
 
 def test_no_other_port(new: Relay) -> None:
-    """What listens is the contract's list: each public port on IPv4 and IPv6, three inside."""
+    """What listens is the contract's list: each public port on IPv4 and IPv6, a few inside."""
     outside: dict[int, set[str]] = {}
     inside = set()
     for line in new.machine.run("ss -Hltnup").stdout.splitlines():
@@ -196,7 +203,7 @@ def test_logs_are_apart_and_volatile(new: Relay) -> None:
 
 def test_secrets_are_secret(new: Relay) -> None:
     """The TLS key and the ini are root's alone; debconf knows no secret."""
-    for path in ("/var/lib/chatmail-relay/tls/key.pem", "/etc/chatmail-relay/chatmail.ini"):
+    for path in (CERTIFICATE, "/etc/chatmail-relay/chatmail.ini"):
         owner, mode = new.machine.run(f"stat -c '%U %a' {path}").stdout.split()
         assert owner == "root"
         assert int(mode, 8) & 0o077 == 0
@@ -207,7 +214,7 @@ def test_secrets_are_secret(new: Relay) -> None:
 
 def test_certificate(new: Relay) -> None:
     """The certificate covers the domain and its two names."""
-    read = "openssl x509 -noout -ext subjectAltName -in /var/lib/chatmail-relay/tls/cert.pem"
+    read = f"openssl x509 -noout -ext subjectAltName -in {CERTIFICATE}"
     names = re.findall(r"DNS:([^\s,]+)", new.machine.run(read).stdout)
     assert sorted(names) == sorted([DOMAIN, f"www.{DOMAIN}", f"mta-sts.{DOMAIN}"])
 

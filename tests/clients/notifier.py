@@ -71,6 +71,7 @@ class Notifier:
         self.heard_at: dict[str, list[float]] = {}
         self.stuck = False
         self.tried = 0
+        self._connections: set[_Connection] = set()
         self._context = context
         with place.entered():
             self._socket = socket.create_server(
@@ -91,7 +92,7 @@ class Notifier:
 
     def _run(self) -> None:
         def connect() -> _Connection:
-            return _Connection(self)
+            return _Connection(self, self._connections)
 
         async def start() -> None:
             loop = asyncio.get_running_loop()
@@ -100,6 +101,9 @@ class Notifier:
 
         self._loop.run_until_complete(start())
         self._loop.run_forever()
+        for connection in list(self._connections):
+            connection.reset()
+        self._loop.run_until_complete(asyncio.sleep(0.1))  # until they are closed
 
     def wait_until(self, wanted: Callable[[], bool], patience: float) -> None:
         """Wait until something is true; fails when it takes too long."""
@@ -141,17 +145,20 @@ class Notifier:
 class _Connection(asyncio.Protocol):
     """One client; no request is sent before the last was answered."""
 
-    def __init__(self, notifier: Notifier) -> None:
+    def __init__(self, notifier: Notifier, alive: "set[_Connection]") -> None:
         self._notifier = notifier
+        self._alive = alive
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._alive.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._alive.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -8,7 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from chatmail_relay.units import units_of
+
 from tests.clients.relay import MAIL, Relay, User
+from tests.unit.fakes import HOST, settings
 
 MIB = 1024 * 1024
 LARGE = 200_000  # bytes of ciphertext
@@ -19,6 +22,8 @@ FILES = 4000
 QUEUE = 64  # MiB; Postfix wants one and a half times the largest message free
 SOON = 45.0  # seconds until waiting mail is delivered: after a pause of 10 s, or of twice that
 SPOOL = "/var/spool/postfix"
+DAEMONS = tuple(unit.name for unit in units_of(settings(), HOST) if unit.probes)
+"""Whose sockets are in the folder of Postfix's queue, too."""
 
 
 @contextmanager
@@ -75,9 +80,9 @@ def wait_for_all(relay: Relay, user: User, marks: list[bytes]) -> None:
 def test_mailboxes(relay: Relay) -> None:
     """No account is made any more, then no message is delivered; all are when there is room."""
     place = f"{MAIL}/{relay.domain}"
-    settings = {"create_min_disk_mib": RESERVE, "max_user_send_burst": 1000}
+    limits = {"create_min_disk_mib": RESERVE, "max_user_send_burst": 1000}
     with (
-        relay.changed(**settings),
+        relay.changed(**limits),
         small_disk(relay, place, MAILBOXES, "dovecot.service doveauth.service"),
     ):
         sender, receiver = relay.signup(), relay.signup()
@@ -110,8 +115,7 @@ def refused_account(relay: Relay) -> None:
 def test_queue(relay: Relay) -> None:
     """Both ways are refused with 4xx before a message is sent; with room, the next one passes."""
     sender, receiver = relay.signup(), relay.signup()
-    units = "postfix.service opendkim.service filtermail.service doveauth.service dovecot.service"
-    with small_disk(relay, SPOOL, QUEUE, units):
+    with small_disk(relay, SPOOL, QUEUE, " ".join(DAEMONS)):
         wait_for_all(relay, receiver, [relay.send(sender, receiver.address, LARGE)])
         with filled(relay, SPOOL, QUEUE * MIB // 2):
             with relay.submission(sender) as smtp:

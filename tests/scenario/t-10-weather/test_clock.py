@@ -72,9 +72,8 @@ def jump(relay: Relay) -> Iterator[Jump]:
     machine.run("apt-get install --yes faketime", env={"DEBIAN_FRONTEND": "noninteractive"})
 
     def set_clock(offset: int) -> None:
-        machine.run(
-            f"echo {offset:+} | tee {FILE} >{CHROOT}{FILE}; chmod 644 {FILE} {CHROOT}{FILE}"
-        )
+        replace = f"echo {offset:+} >$f.new && chmod 644 $f.new && mv $f.new $f"
+        machine.run(f"for f in {FILE} {CHROOT}{FILE}; do {replace}; done")
 
     set_clock(0)
     show_clock(machine)

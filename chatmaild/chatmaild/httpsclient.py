@@ -175,10 +175,9 @@ def judge(status: int, text: str) -> str:
     reply = smtp_reply(text)
     if status == 200:
         return f"250 {reply[4:]}" if reply.startswith("2") else "250 2.0.0 accepted"
-    if status == 413:
-        return reply if reply.startswith("5") else "552 5.3.4 Message too large over HTTPS"
+    # A web server that takes no mail also answers 413, or 400, to what is large for it.
     if not reply or reply.startswith("2"):
-        raise LaterError("HTTP status 400 without an SMTP reply")
+        raise LaterError(f"HTTP status {status} without an SMTP reply")
     return reply
 
 

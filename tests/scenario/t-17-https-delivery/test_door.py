@@ -82,7 +82,8 @@ def test_refused(relay: Relay, user: User) -> None:
 def test_limits(relay: Relay, user: User) -> None:
     """Too large, too many recipients, not POST."""
     with relay.changed(max_message_size=100_000):
-        assert post(relay, b"x" * 100_001, user.address).status == 413
+        answer = post(relay, b"x" * 100_001, user.address)
+        assert (answer.status, text(answer)[:9]) == (413, "552 5.3.4")
     everybody = [user.address] * 1500
     assert post(relay, signed(user), *everybody).status == 400
     assert post(relay, b"", user.address, method="PUT").status == 405

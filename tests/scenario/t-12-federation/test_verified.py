@@ -1,53 +1,69 @@
 """Purpose: relays with certificates of an authority take mail from each other over verified TLS.
 
-`alpha.lab` on Debian 13 and `beta.lab` on Debian 12 trust the lab's root, as all trust the public
-ones, and each signs its mail. Users are SMTP and IMAP clients, which trust that root, too.
+`alpha.lab` on Debian 13 and `beta.lab` on Debian 12 get theirs from an ACME server whose root they
+trust, as all trust the public ones, and each signs its mail. Users are SMTP and IMAP clients.
 """
 
 import re
-import socket
-import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
 import pytest
 
 from tests import messages as make
-from tests.clients.net import connect
 from tests.clients.relay import Relay, User
+from tests.clients.served import everywhere
 from tests.lab import Lab
+from tests.lab.acme import Acme
 from tests.lab.ca import trust
 
 SUITES = {"alpha.lab": "trixie", "beta.lab": "bookworm"}
 PAIRS = [("alpha.lab", "beta.lab"), ("beta.lab", "alpha.lab")]
-FOLDER = "/etc/ssl/lab"
-TLS_PORTS = (443, 465, 993)
-DELIVERY = 60.0  # seconds
+CERTIFICATION = 60.0  # seconds until a relay has its first certificate
+DELIVERY = 60.0
 
 Relays = dict[str, Relay]
 
 
 @pytest.fixture(scope="module")
-def pair(lab: Lab, several: Callable[..., AbstractContextManager[Relays]]) -> Iterator[Relays]:
-    """Both relays."""
+def authority(lab: Lab) -> Iterator[Acme]:
+    """The ACME server."""
+    running = lab.acme()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(
+    lab: Lab, authority: Acme, several: Callable[..., AbstractContextManager[Relays]]
+) -> Iterator[Relays]:
+    """Both relays, each with a certificate."""
 
     def certified(relay: Relay) -> Mapping[str, object]:
-        names = (relay.domain, f"www.{relay.domain}", f"mta-sts.{relay.domain}")
-        issued = lab.ca.issue(*names)
-        relay.machine.write(f"{FOLDER}/fullchain.pem", issued.chain)
-        relay.machine.write(f"{FOLDER}/privkey.pem", issued.key, 0o600)
         trust(relay.machine, lab.ca.root)
-        return {
-            "tls_mode": "external",
-            "tls_certificate_file": f"{FOLDER}/fullchain.pem",
-            "tls_private_key_file": f"{FOLDER}/privkey.pem",
-        }
+        trust(relay.machine, authority.root, "acme")
+        return {"tls_mode": "acme", "acme_directory": authority.directory}
 
     with several(SUITES, certified) as made:
         for relay in made.values():
+            relay.machine.run("systemctl start chatmail-acme.service")
+            wait_for_certificate(relay, authority.root)
             relay.machine.run("postconf -e smtp_tls_loglevel=1 && systemctl reload postfix")
             relay.machine.run("systemctl restart chatmail-mta-sts")
         yield made
+
+
+def wait_for_certificate(relay: Relay, root: str) -> None:
+    """Wait until every port has a certificate with its full chain, which the root verifies."""
+    end = time.monotonic() + CERTIFICATION
+    while True:
+        found = everywhere(relay.place, relay.host, relay.domain, root)
+        problems = {door: one.problem for door, one in found.items() if one.problem}
+        if not problems:
+            return
+        assert time.monotonic() < end, problems
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -75,30 +91,6 @@ def test_verified(pair: Relays, users: dict[str, User], here: str, there: str) -
     line = rf"Verified TLS connection established to {name}\[[^]]+\]:25: TLSv1\.3"
     pair[here].wait_for_log(position, line)
     assert "Untrusted TLS" not in pair[here].log_since(position)
-
-
-@pytest.mark.parametrize("domain", SUITES)
-def test_full_chain_on_every_port(lab: Lab, pair: Relays, domain: str) -> None:
-    """Who trusts the root alone is content with what each port sends."""
-    relay = pair[domain]
-    context = ssl.create_default_context(cadata=lab.ca.root)
-    for port in TLS_PORTS:
-        with (
-            connect(relay.place, relay.host, port) as plain,
-            secured(context, plain, domain) as wire,
-        ):
-            assert wire.version() == "TLSv1.3", port
-    with connect(relay.place, relay.host, 25) as plain:
-        for said in (b"", b"EHLO peer.lab\r\n", b"STARTTLS\r\n"):
-            plain.sendall(said)
-            plain.recv(4096)
-        with secured(context, plain, domain) as wire:
-            assert wire.version() == "TLSv1.3"
-
-
-def secured(context: ssl.SSLContext, plain: socket.socket, domain: str) -> ssl.SSLSocket:
-    """Speak TLS with the server called domain, which has to prove it."""
-    return context.wrap_socket(plain, server_hostname=domain)
 
 
 def test_recipients_here_and_there(pair: Relays, users: dict[str, User]) -> None:

@@ -91,6 +91,7 @@ def leave(tree: Tree) -> None:
         known = known or before.assumed()
         systemctl.stop((*OURS, CLOCK))
         systemctl.disable(OURS)
+        systemctl.forget_failure(OURS)
         before.restore_kernel(tree, known, _say)
     withdraw(tree)
     give_dovecot_back(tree)

@@ -4,11 +4,12 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chatmail_relay import reach
+from chatmail_relay import addresses, reach
 
 NAMES = ("a.lab", "www.a.lab")
 
@@ -53,6 +54,31 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: dict[str, list[str]])
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
 
 
+@pytest.fixture(autouse=True)
+def public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine has a public address."""
+    has(monkeypatch, "192.0.2.1", "9.9.9.9")
+
+
+def has(monkeypatch: pytest.MonkeyPatch, *own: str) -> None:
+    """Let the machine have these addresses."""
+    known = frozenset(map(ip_address, own))
+    monkeypatch.setattr(addresses, "read", lambda: addresses.Addresses(known, ()))
+
+
+@pytest.mark.parametrize(("own", "tells"), [("9.9.9.9", True), ("10.0.0.7", False)])
+def test_nobody_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, tells: bool
+) -> None:
+    """Silence tells a public machine that DNS is wrong, and one behind NAT nothing."""
+    has(monkeypatch, own)
+    resolve_to(monkeypatch, {"a.lab": ["127.0.0.1:1"]})
+    monkeypatch.setattr(reach, "_host", lambda address: address)
+    problems = reach.missing(NAMES[:1], tmp_path / "webroot")
+    silent = "http://a.lab does not lead here: 127.0.0.1:1 does not answer on port 80"
+    assert problems == ([silent] if tells else [])
+
+
 def test_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is not in DNS yet."""
     resolve_to(monkeypatch, {})
@@ -69,13 +95,13 @@ def test_here_and_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, por
         try:
             return ask(f"127.0.0.1:{port if address == 'here' else 1}", name, path, content)
         finally:
-            resolve_to(monkeypatch, addresses)
+            resolve_to(monkeypatch, places)
 
     ask = reach._ask
     monkeypatch.setattr(reach, "_host", lambda address: address)
     monkeypatch.setattr(reach, "_ask", fetch)
-    addresses = {"a.lab": ["gone", "here"], "www.a.lab": ["here", "gone"]}
-    resolve_to(monkeypatch, addresses)
+    places = {"a.lab": ["gone", "here"], "www.a.lab": ["here", "gone"]}
+    resolve_to(monkeypatch, places)
     (problem,) = reach.missing(NAMES, tmp_path / "webroot")
     assert problem == (
         "http://www.a.lab does not lead here: here is another machine (status 200), "

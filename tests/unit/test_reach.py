@@ -46,7 +46,11 @@ def port(tmp_path: Path) -> Iterator[int]:
 def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: dict[str, list[str]]) -> None:
     """Give names addresses; each is written as it will stand in the URL."""
 
-    def lookup(name: str, _port: int, **_options: Any) -> list[Any]:
+    real = socket.getaddrinfo
+
+    def lookup(name: str, port: int, *words: Any, **options: Any) -> list[Any]:
+        if name == "127.0.0.1":
+            return real(name, port, *words, **options)
         if name not in addresses:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(0, 0, 0, "", (address, 80)) for address in addresses[name]]

@@ -9,6 +9,7 @@ was, fact by fact; what may differ is listed here with a reason each.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ YES = {"replace_postfix": "true"}
 MINUTES = 600.0  # seconds
 NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive"}
 CERTIFICATE = "/var/lib/chatmail-relay/tls/relay.pem"
+SYSUSERS = Path(__file__).parents[3] / "debian/chatmail-relay.sysusers"
 PAGE = "this site was here before"
 POSTFIX = (
     "postfix postfix/main_mailer_type select Internet Site\n"
@@ -254,9 +256,9 @@ def test_removed(guest: Guest, user: User) -> None:
     assert "The other daemons run as they did before it came" in said
     assert guest.differs(REMOVED) == ""
     guest.goes_on()
-    locked = guest.relay.machine.run("grep ^_chatmail /etc/shadow").stdout.splitlines()
-    assert len(locked) == 8
-    assert all(re.match(r"[^:]+:[!*]", line) for line in locked)
+    users = re.findall(r"(?m)^u (\S+)", SYSUSERS.read_text(encoding="utf-8"))
+    locked = guest.relay.machine.run("grep ^_chatmail /etc/shadow").stdout
+    assert sorted(re.findall(r"(?m)^([^:]+):[!*]", locked)) == sorted(users)
 
 
 def test_installed_again(guest: Guest, user: User) -> None:

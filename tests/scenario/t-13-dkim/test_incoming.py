@@ -136,6 +136,7 @@ REFUSED: dict[str, Make] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_refused(relay: Relay, receiver: User, what: str) -> None:
     """Anything less is refused, in the words other servers know, and nothing is delivered."""
+    relay.wait_for_empty_queue()
     count = len(relay.mails(receiver))
     assert send(relay, receiver, REFUSED[what](receiver.address)) == UNSIGNED
     assert len(relay.mails(receiver)) == count

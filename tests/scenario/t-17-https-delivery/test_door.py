@@ -49,6 +49,7 @@ def test_report(relay: Relay, user: User) -> None:
     report = dkim.standing().sign(make.report("peer.lab", user.address))
     answer = post(relay, report, user.address, sender="")
     assert answer.status == 200, text(answer)
+    relay.wait_for_empty_queue()
 
 
 def test_refused(relay: Relay, user: User) -> None:

@@ -57,7 +57,7 @@ ALWAYS = (
     May(r"(file|content) /var/lib/(systemd/(random-seed|timers|timesync)|ucf)(/.*)?", "systemd's"),
     May(r"(file|content) /var/(lib|spool)/postfix/(pid/.*|master\.lock|prng_exch)", "Postfix's"),
     May(r"(file|content) /var/lib/postfix/.*_(scache|cache)\.(db|lmdb)", "Postfix's caches"),
-    May(r"file /run/(dovecot|nginx\.pid|unbound|lock|utmp|dbus|udev|sudo).*", "daemons' own"),
+    May(r"file /run/(dovecot|nginx\.pid|opendkim|unbound|lock|utmp|dbus|udev|sudo).*", "daemons'"),
     May(r"file /var/spool/postfix/(public|private|active|incoming|maildrop)/.*", "listeners"),
     May(
         r"(file|content) /(root|usr/lib/python3|usr/share/python3).*__pycache__.*", "Python's cache"

@@ -27,20 +27,25 @@ DAEMONS = tuple(unit.name for unit in units_of(settings(), HOST) if unit.probes)
 
 
 @contextmanager
-def small_disk(relay: Relay, place: str, size: int, units: str) -> Iterator[None]:
-    """Have a folder in a file system of that many MiB; the units which use it start anew."""
+def small_disk(
+    relay: Relay, place: str, size: int, units: str, contents: str = "-mindepth 1 -maxdepth 1"
+) -> Iterator[None]:
+    """Have a folder in a file system of that many MiB; the units which use it start anew.
+
+    CONTENTS, in find's words, is what of the folder is there, too.
+    """
     machine = relay.machine
     machine.run(f"systemctl stop {units} && mkdir /root/disk")
     options = f"size={size}m,nr_inodes={FILES}"
-    machine.run(f"mount -t tmpfs -o {options} tmpfs /root/disk && cp -a {place}/. /root/disk/")
-    machine.run(f"chmod --reference={place} /root/disk && chown --reference={place} /root/disk")
-    machine.run(f"mount --bind /root/disk {place}")
     try:
-        machine.run(f"systemctl start {units}")
+        machine.run(f"mount -t tmpfs -o {options} tmpfs /root/disk")
+        machine.run(f"find {place} {contents} -exec cp -a -t /root/disk {{}} +")
+        machine.run(f"chmod --reference={place} /root/disk && chown --reference={place} /root/disk")
+        machine.run(f"mount --bind /root/disk {place} && systemctl start {units}")
         yield
     finally:
         machine.run(
-            f"systemctl stop {units}; umount {place}; umount -q /root/disk; rmdir /root/disk"
+            f"systemctl stop {units}; umount -q {place}; umount -q /root/disk; rmdir /root/disk"
         )
         machine.run(f"systemctl start {units}")
 
@@ -83,7 +88,7 @@ def test_mailboxes(relay: Relay) -> None:
     limits = {"create_min_disk_mib": RESERVE, "max_user_send_burst": 1000}
     with (
         relay.changed(**limits),
-        small_disk(relay, place, MAILBOXES, "dovecot.service doveauth.service"),
+        small_disk(relay, place, MAILBOXES, "dovecot.service doveauth.service", "-false"),
     ):
         sender, receiver = relay.signup(), relay.signup()
         with filled(relay, place, (RESERVE - 1) * MIB):

@@ -24,7 +24,9 @@ PACE = 1.1  # seconds from one message of a person to the next
 class Crowd:
     """Users of a relay, each with an open connection to port 465, and whom each writes to."""
 
-    def __init__(self, relay: Relay, pairs: list[tuple[User, User]], to: Relay | None = None):
+    def __init__(
+        self, relay: Relay, pairs: list[tuple[User, User]], to: Relay | None = None
+    ) -> None:
         self._relay = relay
         self._to = to or relay
         self._pairs = pairs

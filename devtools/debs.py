@@ -1,9 +1,7 @@
 """Build the Debian packages: each source for each suite, in a clean root, without network.
 
-First everything from outside is fetched (`devtools.wheels`) into a store that only lets known
-hashes in. Then the source as git would export it is laid into a copy of the suite's root, and a
-user without privileges and without network builds there. What comes out is kept in the cache under
-the hash of all that went in, and laid into dist/SUITE/.
+What `devtools.building` makes of each is laid into dist/SUITE/; a source that is built once leaves
+the same files for every suite. Two builds run side by side, those that take long first.
 """
 
 from __future__ import annotations
@@ -11,29 +9,26 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devtools import archive_key, roots
-from devtools.inside import BUILDER, inside
+from devtools.building import built
 from devtools.progress import Progress
-from devtools.run import CommandFailed, Failure, stream
+from devtools.run import Failure
 from devtools.sources import (
-    BUILD_PACKAGES,
     KEYRING,
-    PYTHONS,
-    RELAY,
     REPOSITORY,
     Job,
     Source,
     chosen,
     job,
 )
-from devtools.wheels import fetch
 
 DIST = REPOSITORY / "dist"
-PLACE = "build"
-"""Directory inside the root where all of a build happens."""
+BUILDERS = 2
+"""How many packages are built at the same time."""
 
 
 def build(
@@ -65,7 +60,18 @@ def results(
             raise Failure(f"unknown suite {suite!r}", f"Known are {', '.join(roots.SUITES)}.")
     sources = chosen(packages)
     jobs = [_job(source, suite, url, progress) for suite in wanted for source in sources]
-    return [(task, built(task, progress)) for task in jobs]
+    return list(zip(jobs, _all_built(jobs, progress), strict=True))
+
+
+def _all_built(jobs: Sequence[Job], progress: Progress) -> list[Path]:
+    """Return what `built` does for each of the jobs; what is built once is so here, too."""
+    each = {(task.source.name, task.root): task for task in jobs}
+    # What is built once takes the longest, and the others are done beside it.
+    order = sorted(each.items(), key=lambda item: not item[1].source.once_in)
+    with ThreadPoolExecutor(BUILDERS) as pool:
+        folders = pool.map(lambda item: built(item[1], progress), order)
+        made = dict(zip((key for key, _ in order), folders, strict=True))
+    return [made[task.source.name, task.root] for task in jobs]
 
 
 def repository_url(url: str | None = None) -> str:
@@ -87,67 +93,6 @@ def _job(source: Source, suite: str, url: str | None, progress: Progress) -> Job
             f"{folder}/chatmail-archive-keyring.gpg": archive_key.public(progress),
         },
     )
-
-
-def built(task: Job, progress: Progress) -> Path:
-    """Return the directory of what `task` makes, from the cache when it was made before."""
-
-    def make(folder: Path) -> None:
-        with progress.stage(f"building {task.source.name} for {task.suite}"):
-            _make(task, folder, progress)
-
-    return roots.cached(f"debs-{task.source.name}-{task.suite}", task.inputs(), make)
-
-
-def _make(task: Job, folder: Path, progress: Progress) -> None:
-    wheels = _wheels(task)
-    base = roots.root(task.suite, BUILD_PACKAGES, progress)
-    log = roots.cache_dir() / "logs" / f"{task.source.name}-{task.suite}.log"
-    log.parent.mkdir(exist_ok=True)
-    log.unlink(missing_ok=True)
-    with roots.overlay(base, f"build-{task.source.name}") as tree:
-        _prepare(tree, task, wheels)
-        command = inside(
-            tree,
-            ["sh", "-euc", task.source.command],
-            cwd=f"/{PLACE}/source",
-            env={"WHEELHOUSE": f"/{PLACE}/wheels"},
-            unprivileged=True,
-        )
-        try:
-            stream(command, progress.detail, log=log)
-        except CommandFailed as error:
-            last = "\n".join(f"    {line}" for line in error.output.rstrip().splitlines())
-            raise Failure(
-                f"{task.source.name} does not build for {task.suite}:\n{last}",
-                f"The whole log: {log}",
-            ) from None
-        for path in (tree / PLACE / "out").iterdir():
-            shutil.copyfile(path, folder / path.name)
-
-
-def _wheels(task: Job) -> list[Path]:
-    if task.source is not RELAY:
-        return []
-    python = PYTHONS[task.suite]
-    lock = REPOSITORY / "chatmaild" / f"requirements-{python}.txt"
-    return fetch(lock, python, roots.cache_dir() / "wheels" / python)
-
-
-def _prepare(tree: Path, task: Job, wheels: list[Path]) -> None:
-    """Lay source and wheels into the root at `tree`, owned by the user who builds."""
-    place = tree / PLACE
-    for name in ("source", "wheels", "out"):
-        (place / name).mkdir(parents=True)
-    task.write(place / "source")
-    for wheel in wheels:
-        shutil.copyfile(wheel, place / "wheels" / wheel.name)
-    for folder, _, names in os.walk(place):
-        os.chown(folder, BUILDER, BUILDER)
-        for name in names:
-            os.chown(Path(folder) / name, BUILDER, BUILDER)
-    with (tree / "etc/passwd").open("a", encoding="utf-8") as users:
-        users.write(f"builder:x:{BUILDER}:{BUILDER}::/{PLACE}:/bin/sh\n")
 
 
 def _lay_out(made: Path, task: Job) -> list[Path]:

@@ -1,7 +1,8 @@
 """Run a command inside a root file system, cut off from this machine's network and processes.
 
-The root has a /proc of its own, no network interface but a loopback that is down, and sees of this
-machine only what is bound into it. Its processes end with the command, background ones included.
+The root has a /proc of its own, no network interface but a loopback that is down (unless `network`
+is wanted, as for fetching), and sees of this machine only what is bound into it. Its processes end
+with the command, background ones included.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def inside(
     env: Mapping[str, str] | None = None,
     binds: Mapping[Path, str] | None = None,
     unprivileged: bool = False,
+    network: bool = False,
 ) -> list[str]:
     """Return the command line that runs `command` inside the root at `tree`.
 
@@ -55,7 +57,8 @@ def inside(
     bound = [str(word) for pair in (binds or {}).items() for word in pair]
     script = f"cd {shlex.quote(cwd)} && exec {shlex.join(str(word) for word in command)}"
     return [
-        *("unshare", "--net", "--mount", "--propagation", "unchanged", "--ipc", "--uts", "--pid"),
+        *("unshare", *(() if network else ("--net",))),
+        *("--mount", "--propagation", "unchanged", "--ipc", "--uts", "--pid"),
         *("--fork", "--kill-child"),
         *("sh", "-c", SETUP, "sh", str(tree), *bound, "--"),
         *("chroot", user, str(tree), "/usr/bin/env", "-i"),

@@ -5,12 +5,13 @@
             stream(command, progress.detail)
 
 A stage counts one towards the total when it ends. Stages may lie inside each other; only the
-outermost ones count.
+outermost ones count. Threads may have stages at the same time.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ from rich.progress import Progress as Bar
 
 DETAIL_WIDTH = 60
 """How much of a command's output line stands beside the bar, in characters."""
+
+
+class _Nesting(threading.local):
+    """How many stages lie around what a thread does."""
+
+    depth = 0
 
 
 class Progress:
@@ -46,7 +53,7 @@ class Progress:
         self._output = output or sys.stdout
         self._clock = clock
         self._began = clock()
-        self._depth = 0
+        self._nesting = _Nesting()
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
@@ -81,25 +88,25 @@ class Progress:
     def stage(self, text: str) -> Iterator[None]:
         """Show that the work named `text` goes on, and how long it took once it is done."""
         began = self._clock()
-        self._depth += 1
+        self._nesting.depth += 1
         self._begin(text)
         try:
             yield
         finally:
-            self._depth -= 1
+            self._nesting.depth -= 1
         self._end(text, self._clock() - began)
 
     def _begin(self, text: str) -> None:
         if self._bar is None:
-            self.note(f"{'  ' * (self._depth - 1)}{text} …")
+            self.note(f"{'  ' * (self._nesting.depth - 1)}{text} …")
         elif self._task is not None:
             self._bar.update(self._task, description=escape(text), detail="")
 
     def _end(self, text: str, seconds: float) -> None:
-        self.note(f"{'  ' * self._depth}{text}: {seconds:.1f} s")
+        self.note(f"{'  ' * self._nesting.depth}{text}: {seconds:.1f} s")
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, detail="")
-            if self._depth == 0:
+            if self._nesting.depth == 0:
                 self._bar.advance(self._task)
 
     def note(self, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devtools import roots
@@ -33,16 +33,37 @@ BUILD_PACKAGES = (
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """What a build takes from a registry: the files that name it, and the command that gets it.
+
+    The command runs with network, with these `locks` alone before it, in the root that builds. It
+    fills the folder $FETCHED with what the hashes in them let in. The build finds that folder
+    under the same name, not to be written.
+    """
+
+    locks: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A source package: what of the repository it is made of, and the command that builds it.
 
     The command runs in an export of `paths` (git's pathspecs) and leaves its results in `../out`.
+    One that has `once_in` is built in that suite's root alone, for all suites the same file.
+    Such a one may have a version of its own: it is then not built again with each of ours.
     """
 
     name: str
     binaries: tuple[str, ...]
     paths: tuple[str, ...]
     command: str
+    once_in: str = ""
+    packages: tuple[str, ...] = BUILD_PACKAGES
+    """What the root holds in which it is built."""
+    fetch: Fetch | None = None
+    own_version: bool = False
+    """Its changelog is in `paths`; otherwise debian/changelog gets its name and the suffix."""
 
     def makes(self, package: str) -> bool:
         """Tell whether `package` is this source or a package it makes."""
@@ -83,18 +104,31 @@ class Job:
     files: Mapping[str, bytes]
     executables: frozenset[str]
 
+    @property
+    def root(self) -> str:
+        """The suite it is built in."""
+        return self.source.once_in or self.suite
+
     def inputs(self) -> list[str]:
         """Return all that the result depends on, as strings to be hashed."""
         here = Path(__file__).parent
-        code = [here / name for name in ("sources.py", "debs.py", "inside.py")]
+        code = [here / name for name in ("building.py", "inside.py")]
         return [
-            *(self.source.command, self.suite, roots.MIRROR, *BUILD_PACKAGES),
+            *(self.source.command, self.root, roots.MIRROR, *self.source.packages),
             *(_digest(path.read_bytes()) for path in code),
-            *(
-                f"{name} {'x' if name in self.executables else '-'} {_digest(data)}"
-                for name, data in sorted(self.files.items())
-            ),
+            *self.digests(),
         ]
+
+    def digests(self) -> list[str]:
+        """Return a line for each file: its name, whether it is executable, and its hash."""
+        return [
+            f"{name} {'x' if name in self.executables else '-'} {_digest(data)}"
+            for name, data in sorted(self.files.items())
+        ]
+
+    def select(self, paths: Iterable[str]) -> Job:
+        """Return the same job with only the files that are named."""
+        return replace(self, files={path: self.files[path] for path in paths})
 
     def write(self, folder: Path) -> None:
         """Lay all files into `folder`."""
@@ -124,16 +158,13 @@ def chosen(packages: Iterable[str]) -> list[Source]:
 
 def job(source: Source, suite: str, extra: Mapping[str, bytes] | None = None) -> Job:
     """Return the job of building `source` for `suite`, with `extra` files laid over the export."""
-    files: dict[str, bytes] = {}
-    executables = set()
-    for name in exported(source.paths):
-        path = REPOSITORY / name
-        files[name] = path.read_bytes()
-        if path.stat().st_mode & 0o100:
-            executables.add(name)
-    changelog = (REPOSITORY / "debian/changelog").read_text(encoding="utf-8")
-    files["debian/changelog"] = stamp(changelog, source.name, suite).encode()
-    return Job(source, suite, {**files, **(extra or {})}, frozenset(executables))
+    names = exported(source.paths)
+    files = {name: (REPOSITORY / name).read_bytes() for name in names}
+    executables = frozenset(n for n in names if (REPOSITORY / n).stat().st_mode & 0o100)
+    if not source.own_version:
+        changelog = (REPOSITORY / "debian/changelog").read_text(encoding="utf-8")
+        files["debian/changelog"] = stamp(changelog, source, suite).encode()
+    return Job(source, suite, {**files, **(extra or {})}, executables)
 
 
 def exported(paths: Iterable[str]) -> list[str]:
@@ -149,10 +180,15 @@ def exported(paths: Iterable[str]) -> list[str]:
     return sorted(name for name in names if (REPOSITORY / name).is_file())
 
 
-def stamp(changelog: str, source: str, suite: str) -> str:
-    """Return `changelog` as that of `source` in `suite`: its newest version gets the suffix."""
+def stamp(changelog: str, source: Source, suite: str) -> str:
+    """Return `changelog` as that of `source` in `suite`: its newest version gets the suffix.
+
+    What is built once has none.
+    """
     pattern = r"\A\S+ \(([0-9][0-9.]*)\) \S+;"
     if not re.match(pattern, changelog):
         raise Failure("debian/changelog: the first line must be like 'NAME (1.2.3) trixie; …'")
-    line = rf"{source} (\g<1>{VERSION_SUFFIXES[suite]}) {suite};"
-    return re.sub(r"(?m)^chatmail-relay (?=\()", f"{source} ", re.sub(pattern, line, changelog))
+    suffix = "" if source.once_in else VERSION_SUFFIXES[suite]
+    line = rf"{source.name} (\g<1>{suffix}) {source.once_in or suite};"
+    stamped = re.sub(pattern, line, changelog)
+    return re.sub(r"(?m)^chatmail-relay (?=\()", f"{source.name} ", stamped)

@@ -1,6 +1,7 @@
 """Building packages, without building: choice, cache and what lies in dist/ afterwards."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from devtools import debs
 from devtools.progress import Progress
 from devtools.run import Failure
-from devtools.sources import Job
+from devtools.sources import KEYRING, SOURCES, Job
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A dist/ of our own, and a builder that makes empty packages."""
 
     def built(task: Job, _progress: Progress) -> Path:
-        folder = tmp_path / "made" / task.suite / task.source.name
+        folder = tmp_path / "made" / task.root / task.source.name
         folder.mkdir(parents=True, exist_ok=True)
         for binary in task.source.binaries:
             (folder / f"{binary}_1.0_all.deb").touch()
@@ -38,8 +39,23 @@ def dist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_all_is_built_when_nothing_is_named(dist: Path, progress: Progress) -> None:
     """No suites and no packages mean all of them."""
     made = debs.build([], [], progress)
-    assert len(made) == 8
+    assert len(made) == 2 * sum(len(source.binaries) for source in SOURCES)
     assert {path.parent for path in made} == {dist / "bookworm", dist / "trixie"}
+
+
+def test_what_is_built_once_is_the_same_file_for_every_suite(
+    dist: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One result lies in the folders of both suites."""
+    once = replace(KEYRING, name="once", binaries=("once",), once_in="bookworm")
+    monkeypatch.setattr(debs, "chosen", lambda _packages: [once])
+    made = debs.results([], [], progress)
+    assert [(task.suite, folder.parent.name) for task, folder in made] == [
+        ("bookworm", "bookworm"),
+        ("trixie", "bookworm"),
+    ]
+    names = [path.relative_to(dist) for path in debs.build([], [], progress)]
+    assert names == [Path("bookworm/once_1.0_all.deb"), Path("trixie/once_1.0_all.deb")]
 
 
 def test_older_results_of_a_source_go(dist: Path, progress: Progress) -> None:

@@ -10,6 +10,7 @@ TREE = Path("/roots/trixie")
 def test_there_is_no_network() -> None:
     """A network namespace of its own has nothing but a loopback that is down."""
     assert inside(TREE, ["true"])[:2] == ["unshare", "--net"]
+    assert "--net" not in inside(TREE, ["true"], network=True)
 
 
 def test_words_stay_words() -> None:

@@ -37,17 +37,31 @@ JOB = Job(RELAY, "trixie", {"debian/rules": b"#!", "a": b"1"}, frozenset({"debia
 
 def test_a_suite_gets_its_version() -> None:
     """The newest version alone has the suffix, all of the changelog the source's name."""
-    lines = stamp(CHANGELOG, "chatmail-archive-keyring", "bookworm").splitlines()
+    lines = stamp(CHANGELOG, KEYRING, "bookworm").splitlines()
     assert lines[0] == "chatmail-archive-keyring (1.2.3+deb12u1) bookworm; urgency=medium"
     assert lines[2] == "  * chatmail-relay (as a word) stays."
     assert lines[6] == "chatmail-archive-keyring (1.2.2) trixie; urgency=medium"
+
+
+def test_what_is_built_once_has_one_version() -> None:
+    """The suffix of a suite would say that the other one has another file."""
+    for suite in roots.SUITES:
+        lines = stamp(CHANGELOG, replace(KEYRING, once_in="bookworm"), suite).splitlines()
+        assert lines[0] == "chatmail-archive-keyring (1.2.3) bookworm; urgency=medium"
+
+
+def test_what_is_built_once_is_one_build() -> None:
+    """The jobs for both suites have the same inputs, so the second is taken from the cache."""
+    jobs = [replace(JOB, suite=s, source=replace(RELAY, once_in="bookworm")) for s in roots.SUITES]
+    assert jobs[0].inputs() == jobs[1].inputs()
+    assert {job.root for job in jobs} == {"bookworm"}
 
 
 @pytest.mark.parametrize("first", ["", "chatmail-relay", "chatmail-relay (1.2-1) trixie; x"])
 def test_a_changelog_of_another_form_is_refused(first: str) -> None:
     """A version with a Debian revision, or none, is no version of a native package."""
     with pytest.raises(Failure, match="changelog"):
-        stamp(first, "chatmail-relay", "trixie")
+        stamp(first, RELAY, "trixie")
 
 
 def test_each_suite_has_a_python_and_a_suffix() -> None:
@@ -84,6 +98,7 @@ def test_an_unknown_package_is_named_with_the_known_ones() -> None:
         replace(JOB, files={"debian/rules": b"#!", "b": b"1"}),
         replace(JOB, executables=frozenset()),
         replace(JOB, source=replace(RELAY, command="true")),
+        replace(JOB, source=replace(RELAY, packages=())),
     ],
 )
 def test_any_difference_is_another_build(other: Job) -> None:

@@ -7,6 +7,7 @@ namespace while connecting.
 
 import socket
 import ssl
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -43,8 +44,21 @@ def encrypt(
     highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> ssl.SSLSocket:
     """Speak TLS on a socket; a relay of the lab has a self-signed certificate."""
-    sock.getpeername()  # raises when the server hung up: ssl would leave the socket open then
-    return _tls(alpn, highest).wrap_socket(sock, server_hostname=name)
+    sock.getpeername()  # raises when the server hung up: ssl would make a useless socket then
+    try:
+        return _tls(alpn, highest).wrap_socket(sock, server_hostname=name)
+    except OSError as error:
+        _close_half_made(error)
+        raise
+
+
+def _close_half_made(error: OSError) -> None:
+    """Close the socket that ssl was making of another one when the server hung up: it only does
+    so itself from the handshake on."""
+    for frame, _line in traceback.walk_tb(error.__traceback__):
+        made = frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
 
 
 @cache

@@ -72,14 +72,18 @@ def _tests(choice: Choice, paths: Sequence[str]) -> None:
 
 
 def _suites(choice: Choice, paths: Sequence[str]) -> Iterator[pytests.Run]:
-    """One run for each suite; the last one also has what belongs to none, or to several."""
+    """One run for each suite, and one for what belongs to none, or to several."""
     named = choice.suites or tuple(os.environ.get("CHATMAIL_SUITES", "").replace(",", " ").split())
-    *others, last = named or tuple(reversed(roots.SUITES))
-    for suite in (*others, last):
-        marks = [suite] if suite != last else [f"not {other}" for other in others]
+    suites = named or tuple(reversed(roots.SUITES))
+    if len(suites) == 1:
+        yield _run(choice, suites[0], [], paths, {"CHATMAIL_SUITES": suites[0]})
+        return
+    for suite in suites:
         # Packages are built for the run's own suite first.
-        order = [suite, *(other for other in (*others, last) if other != suite)]
-        yield _run(choice, suite, marks, paths, {"CHATMAIL_SUITES": ",".join(order)})
+        order = [suite, *(other for other in suites if other != suite)]
+        yield _run(choice, suite, [suite], paths, {"CHATMAIL_SUITES": ",".join(order)})
+    marks = [f"not {suite}" for suite in suites]
+    yield _run(choice, "several", marks, paths, {"CHATMAIL_SUITES": ",".join(suites)})
 
 
 def _run(

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from devtools.progress import Progress
@@ -74,27 +75,14 @@ def _relay_deps(suite: str, progress: Progress) -> Path:
     return made
 
 
-def save(tree: Path, kind: str, inputs: list[str]) -> Path:
-    """Keep a copy of a stopped machine's tree as an image made from `inputs`."""
-    made = cached(kind, inputs, lambda to: _copy(tree, to))
+def kept(kind: str, inputs: list[str], make: Callable[[Path], None]) -> Path:
+    """Return the image made from `inputs`, calling `make(empty directory)` when there is none.
+
+    Of several runs that want it at the same time one makes it, and the others wait.
+    """
+    made = cached(kind, inputs, make)
     forget(kind, KEEP)
     return made
-
-
-def saved(kind: str, inputs: list[str]) -> Path | None:
-    """Return the image that `save` made from these, or None."""
-    try:
-        return cached(kind, inputs, _nothing)
-    except LookupError:
-        return None
-
-
-def _copy(tree: Path, to: Path) -> None:
-    run(["cp", "-a", "--reflink=auto", f"{tree}/.", to])
-
-
-def _nothing(_to: Path) -> None:
-    raise LookupError
 
 
 def downloads() -> Path:

@@ -115,16 +115,16 @@ def relay_image(relay_images: Images, suite: str) -> Path:
 
 
 def _installed(lab: Lab, suite: str, repository: Repository, progress: Progress) -> Path:
-    kind, inputs = f"relay-{suite}", _image_inputs(repository, suite, progress)
-    if kept := images.saved(kind, inputs):
-        return kept
-    machine = lab.machine(f"{NAME}-{suite}", suite, "relay-deps")
-    try:
-        machine.wait_running()
-        install(lab, machine, repository, DOMAIN)
-        return lab.save(machine, kind, inputs)
-    finally:
-        lab.remove(machine)
+    def make(tree: Path) -> None:
+        machine = lab.machine(f"{NAME}-{suite}", suite, "relay-deps")
+        try:
+            machine.wait_running()
+            install(lab, machine, repository, DOMAIN)
+            lab.copy(machine, tree)
+        finally:
+            lab.remove(machine)
+
+    return images.kept(f"relay-{suite}", _image_inputs(repository, suite, progress), make)
 
 
 def _image_inputs(repository: Repository, suite: str, progress: Progress) -> list[str]:

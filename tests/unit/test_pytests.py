@@ -50,7 +50,7 @@ def test_nothing_to_do_is_no_failure(folder: Path) -> None:
 
 
 def test_each_suite_has_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has no suite is in one run only, and long tests are in none until asked for."""
+    """What has no suite is in a run of its own, and long tests are in none until asked for."""
     monkeypatch.delenv("CHATMAIL_SUITES", raising=False)
     started: list[Run] = []
     monkeypatch.setattr(pytests, "abreast", started.extend)
@@ -61,13 +61,14 @@ def test_each_suite_has_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(found.name, found.arguments[1]) for found in started] == [
         ("unit", ""),
         ("trixie", "trixie"),
-        ("bookworm", "not trixie"),
+        ("bookworm", "bookworm"),
+        ("several", "not trixie and not bookworm"),
         ("bookworm", "not long"),
         ("unit", "not long"),
     ]
     assert [found.env.get("CHATMAIL_SUITES") for found in started] == [
-        *(None, "trixie,bookworm", "bookworm,trixie"),
+        *(None, "trixie,bookworm", "bookworm,trixie", "trixie,bookworm"),
         "bookworm",
         None,
     ]
-    assert ["tests/unit" in found.arguments for found in started] == [True, *[False] * 3, True]
+    assert ["tests/unit" in found.arguments for found in started] == [True, *[False] * 4, True]

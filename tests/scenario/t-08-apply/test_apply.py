@@ -92,7 +92,7 @@ def switch(relay: Relay, size: int) -> None:
     relay.edit({"max_message_size": str(size), "imap_compress": compress})
 
 
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
 def test_steps_killed(relay: Relay, every: int) -> None:
     """After recovery, the next apply or a boot the files are the old ones or the new ones, and the
     daemons run with them; nobody helps. The last steps are killed in any case."""
@@ -130,8 +130,8 @@ def test_steps_killed(relay: Relay, every: int) -> None:
 
 def end(relay: Relay, step: int) -> None:
     """Most interrupted applies are ended by the command for it, two by a boot."""
-    if step in (6, 9):
-        relay.machine.kill() if step == 6 else relay.machine.poweroff()
+    if step in (5, 10):
+        relay.machine.kill() if step == 5 else relay.machine.poweroff()
         relay.machine.boot()
         relay.machine.wait_running()
     else:

@@ -44,10 +44,13 @@ def small_disk(
         machine.run(f"mount --bind /root/disk {place} && systemctl start {units}")
         yield
     finally:
+        # Lazily: a process that is just ending may still have a file open there.
         machine.run(
-            f"systemctl stop {units}; umount -q {place}; umount -q /root/disk; rmdir /root/disk"
+            f"systemctl stop {units}; umount -ql {place}; umount -ql /root/disk; rmdir /root/disk",
+            check=False,
         )
         machine.run(f"systemctl start {units}")
+        assert not machine.run("findmnt -n /root/disk", check=False).stdout
 
 
 @contextmanager

@@ -92,7 +92,14 @@ KEYRING = Source(
     ("packaging/archive-keyring", "debian/copyright"),
     "packaging/archive-keyring/build",
 )
-SOURCES = (RELAY, CONFIG, KEYRING)
+INSTANT = Source(
+    "dovecot-instant",
+    ("dovecot-instant",),
+    ("packaging/dovecot-instant", "debian/copyright"),
+    "packaging/dovecot-instant/build",
+    packages=("build-essential", "debhelper", "fakeroot", "dovecot-dev"),
+)
+SOURCES = (RELAY, CONFIG, KEYRING, INSTANT)
 
 
 @dataclass(frozen=True)

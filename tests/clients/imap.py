@@ -83,6 +83,15 @@ class Imap(Conversation):
         """Say a command and read its answer."""
         return self.finish(self.begin(line))
 
+    def untagged(self) -> bytes:
+        """Read what the server says by itself, as during IDLE: one line."""
+        return self._logical_line()
+
+    def finish_idle(self, tag: str) -> Answer:
+        """End an IDLE begun before, and read its answer."""
+        self._wire.send(b"DONE\r\n")
+        return self.finish(tag)
+
     def starttls(self) -> Answer:
         """Go on with TLS when the server agrees."""
         answer = self.command("STARTTLS")

@@ -112,11 +112,6 @@ class Lines:
         """The IP address this end has."""
         return str(self.sock.getsockname()[0])
 
-    @property
-    def local_port(self) -> int:
-        """The port this end has."""
-        return int(self.sock.getsockname()[1])
-
     def encrypt(self, name: str, wrap: Callable[[socket.socket, str], ssl.SSLSocket]) -> None:
         """Go on with TLS; nothing sent before it counts as sent inside."""
         self._buffer.clear()
@@ -156,11 +151,6 @@ class Conversation:
     def local_address(self) -> str:
         """The address the server sees this client at."""
         return self._wire.local_address
-
-    @property
-    def local_port(self) -> int:
-        """The port the server sees this client at."""
-        return self._wire.local_port
 
     def close(self) -> None:
         """Hang up without a word."""

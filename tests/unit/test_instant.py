@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 def choose(root: Path, *words: str) -> str:
     """What `choose` says on the system in ROOT."""
     environment = {**os.environ, "DPKG_ROOT": str(root)}
-    command = ["sh", FOLDER / "choose", *words]
+    command = ["sh", str(FOLDER / "choose"), *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stderr
 

@@ -13,12 +13,17 @@ MINUTES = 300.0
 ABIS = {"bookworm": ("2.3.ABIv19", "2.3.ABIv20"), "trixie": ("2.4.ABIv1", "2.4.ABIv2")}
 """Of a suite's Dovecot: the ABI it has, and one as long that it has not."""
 
+ENTRY = "/etc/apt/sources.list.d/newer.list"
+ALONE = f"-o Dir::Etc::sourcelist={ENTRY} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
+"""Options for apt to see no other newer packages than these."""
+
 MAKE = r"""
 set -eu
 suffix=$1 old=$2 new=$3 folder=$4
 mkdir -p "$folder"
 cd "$folder"
-names=$(dpkg-query -W -f '${Package}\n' 'dovecot-*' | grep -v instant)
+names=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'dovecot-*' \
+    | sed -n '/instant/d;s/^installed //p')
 apt-get download $names >/dev/null
 version=$(dpkg-query -W -f '${Version}' dovecot-core)
 old_name=dovecot-abi-$(echo "$old" | tr A-Z a-z)
@@ -54,5 +59,5 @@ def make(machine: Machine, suffix: str, *, other_abi: bool) -> str:
 def offer(machine: Machine, folder: str) -> None:
     """Have apt know of the packages in the folder, beside Debian's."""
     entry = f"deb [trusted=yes] file:{folder} ./\n"
-    machine.write("/etc/apt/sources.list.d/newer.list", entry)
-    machine.run("apt-get update", timeout=MINUTES)
+    machine.write(ENTRY, entry)
+    machine.run(f"apt-get {ALONE} update", timeout=MINUTES)

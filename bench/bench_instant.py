@@ -150,13 +150,13 @@ def memory(relay: Relay) -> list[Figure]:
     """Memory of all of Dovecot's processes, for clients that sleep; one of them is a real app."""
     users = [relay.signup() for _ in range(CLIENTS)]
     with ExitStack() as stack, relay.changed(imap_hibernate_seconds=ASLEEP):
-        time.sleep(10 + ASLEEP)  # until processes that nobody needs have ended
+        spare = int(relay.machine.run("doveconf -h service/imap/process_min_avail").stdout)
+        _wait(lambda: _processes(relay) <= spare)
         before = _dovecot_pss(relay)
         for user in users:
-            idler = stack.enter_context(Idler(relay, user))
-            del idler
-        _wait(lambda: _sleepers(relay) == CLIENTS)
-        time.sleep(10)
+            stack.enter_context(Idler(relay, user))
+        # Processes that nobody needs any more end by themselves after a while.
+        _wait(lambda: _sleepers(relay) == CLIENTS and _processes(relay) <= spare)
         used = _dovecot_pss(relay) - before
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         core = stack.enter_context(Core(relay.place, Path(folder)))
@@ -172,6 +172,11 @@ def _sleepers(relay: Relay) -> int:
     """How many connections sleep: each has an inotify instance in the process they are in."""
     count = 'for p in $(pgrep -x imap-hibernate); do find /proc/$p/fd -lname "*inotify*"; done'
     return len(relay.machine.run(f"{count}").stdout.split())
+
+
+def _processes(relay: Relay) -> int:
+    """How many `imap` processes there are."""
+    return len(relay.machine.run("pgrep -x imap", check=False).stdout.split())
 
 
 def _dovecot_pss(relay: Relay) -> float:

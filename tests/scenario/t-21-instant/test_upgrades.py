@@ -13,7 +13,8 @@ import pytest
 
 from tests.clients.idle import Idler, deliver
 from tests.clients.relay import Relay
-from tests.lab import newer
+from tests.lab import Lab, newer
+from tests.lab.installing import Repository
 
 AT_ONCE = 0.25  # seconds, half of Dovecot's own delay
 TRIES = 4
@@ -164,8 +165,9 @@ def test_dpkg_asks_nobody(busy: Relay) -> None:
     assert not busy.machine.path("/usr/lib/dovecot-instant").exists()
 
 
-def test_the_plugin_comes_and_goes(busy: Relay) -> None:
+def test_the_plugin_comes_and_goes(lab: Lab, repository: Repository, busy: Relay) -> None:
     """Removed and installed again while people write: nobody is kept out, and it works again."""
+    lab.serve(repository.folder)
     with mail_flows(busy):
         apt(busy, "remove dovecot-instant")
         assert not instant(busy)

@@ -2,7 +2,8 @@
 
 Python is looked at by ruff and mypy from the checkout's virtual environment; shell scripts and
 packages by shellcheck and lintian in a root of their own, so that it does not matter which versions
-this machine has. All of them run, and all that any of them found is shown.
+this machine has; the Go program by `devtools.gotests`. All of them run, and all that any of them
+found is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from devtools import archive_key, roots
+from devtools import archive_key, gotests, roots
 from devtools.debs import results
 from devtools.inside import inside
 from devtools.progress import Progress
@@ -110,5 +111,6 @@ LINTERS: dict[str, Linter] = {
     "ruff format": formatting,
     "mypy": types,
     "shellcheck": scripts,
+    "go test": gotests.found,
     "lintian": packages,
 }

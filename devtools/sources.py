@@ -99,7 +99,22 @@ INSTANT = Source(
     "packaging/dovecot-instant/build",
     packages=("build-essential", "debhelper", "fakeroot", "dovecot-dev"),
 )
-SOURCES = (RELAY, CONFIG, KEYRING, INSTANT)
+TURN = Source(
+    "chatmail-turn",
+    ("chatmail-turn",),
+    ("packaging/chatmail-turn",),
+    "packaging/chatmail-turn/build",
+    once_in="trixie",
+    packages=("build-essential", "debhelper", "fakeroot", "golang-go"),
+    fetch=Fetch(
+        ("packaging/chatmail-turn/go.mod", "packaging/chatmail-turn/go.sum"),
+        # go holds what it gets to go.sum; a module that is not in there would be added to it.
+        "cd packaging/chatmail-turn && cp go.sum /tmp/locked && export GOMODCACHE=$FETCHED "
+        "GOTOOLCHAIN=local && go mod download && go mod verify && cmp go.sum /tmp/locked",
+    ),
+    own_version=True,
+)
+SOURCES = (RELAY, CONFIG, KEYRING, INSTANT, TURN)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from chatmail_relay import certificate, changes, checkers, dkim, history, journal, space, undo
+from chatmail_relay import (
+    certificate,
+    changes,
+    checkers,
+    dkim,
+    history,
+    journal,
+    space,
+    turnsecret,
+    undo,
+)
 from chatmail_relay.changes import Change
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.history import Entry
@@ -54,7 +64,10 @@ class Applier:
         chosen = certificate.choose(settings, self._tree)
         if chosen.problem:
             self._say(f"warning: {chosen.problem}; until then {chosen.meanwhile}")
-        self._files = (*self._plan.files, *chosen.files, dkim.key_file(settings, self._tree))
+        self._files = (
+            *(*self._plan.files, *chosen.files, dkim.key_file(settings, self._tree)),
+            *turnsecret.secret_files(settings, self._tree),
+        )
         kept = {settings.certificate, *dkim.keys(settings, self._tree)}
         found = [*besides, *changes.compare(self._files, self._tree, kept)]
         if isinstance(self._system, Absent):

@@ -269,6 +269,26 @@ class WebAddress(_Plain):
 
 
 @dataclass(frozen=True)
+class Networks:
+    """Networks of IP addresses with spaces or commas between them, maybe none."""
+
+    @property
+    def allowed(self) -> str:
+        return "networks such as 10.0.0.0/8 with spaces between them, or nothing"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        from ipaddress import ip_network
+
+        words = text.replace(",", " ").split()
+        if any("/" not in word for word in words):
+            raise _refuse(text)
+        return tuple(str(ip_network(word)) for word in words)
+
+    def format(self, value: object) -> str:
+        return " ".join(map(str, value)) if isinstance(value, tuple) else ""
+
+
+@dataclass(frozen=True)
 class Addresses:
     """IP addresses with spaces or commas between them, maybe none."""
 

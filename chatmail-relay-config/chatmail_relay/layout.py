@@ -19,10 +19,12 @@ from chatmail_relay.units import (
     POSTFIX,
     POSTFIX_INSTANCE,
     RESOLVER,
+    TURN,
     Condition,
     always,
     by_acme,
     has_name,
+    relays_calls,
 )
 
 
@@ -87,6 +89,7 @@ TEMPLATES = (
     Template("etc/dovecot/chatmail/services.conf", reload=(DOVECOT,)),
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
     Template("etc/chatmail-relay/opendkim.conf", restart=(OPENDKIM,), needed=has_name),
+    Template("etc/chatmail-relay/turn.conf", reload=(TURN,), needed=relays_calls),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),

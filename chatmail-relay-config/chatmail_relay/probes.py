@@ -23,6 +23,10 @@ TIMEOUT = 5.0
 _CERTIFICATE_BEGINS = "-----BEGIN CERTIFICATE-----"
 _CERTIFICATE_ENDS = "-----END CERTIFICATE-----"
 
+# A binding request (RFC 8489), and how its answer begins.
+_STUN_REQUEST = bytes.fromhex("000100002112a442") + b"chatmail-ask"
+_STUN_SUCCESS = bytes.fromhex("0101")
+
 # A query for localhost's address (RFC 1035): any resolver answers without asking another.
 _DNS_QUERY = b"\x43\x4d\x01\x00\0\x01\0\0\0\0\0\0\x09localhost\0\0\x01\0\x01"
 
@@ -52,6 +56,7 @@ class Prober:
             "http": self._ask_http,
             "https": self._ask_https,
             "dns": ask_dns,
+            "stun": ask_stun,
         }
 
     def ask(self, unit: Unit) -> None:
@@ -157,3 +162,14 @@ def ask_dns(where: str) -> None:
         answer = client.recv(512)
     if answer[:2] != _DNS_QUERY[:2] or answer[3] & 0x0F:
         raise ValueError(f"it answers {answer[:12].hex()}")
+
+
+def ask_stun(where: str) -> None:
+    """See that a STUN server answers; OSError or ValueError when it does not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(1.0)
+        client.connect(_address(where))
+        client.send(_STUN_REQUEST)
+        answer = client.recv(512)
+    if answer[:2] != _STUN_SUCCESS or answer[4:20] != _STUN_REQUEST[4:]:
+        raise ValueError(f"it answers {answer[:20].hex()}")

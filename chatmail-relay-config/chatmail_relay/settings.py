@@ -21,6 +21,7 @@ from chatmail_relay.kinds import (
     DnsLabel,
     MailAddress,
     MailDomain,
+    Networks,
     OneOf,
     Token,
     WebAddress,
@@ -305,6 +306,73 @@ class Settings:
             "wakes it up. Only the device's token is sent. When empty no device is notified.",
         ),
     )
+    turn_enabled: bool = field(
+        default=True,
+        metadata=describe(
+            YesNo(),
+            "Whether the relay helps calls through: it tells apps their address, and relays the "
+            "packets of those that cannot reach each other (STUN and TURN, UDP port 3478).",
+        ),
+    )
+    turn_public_addresses: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            Addresses(),
+            "The addresses at which others reach the relayed packets of calls, where they are not "
+            "those of mail_domain in DNS.",
+        ),
+    )
+    turn_min_port: int = field(
+        default=49_152,
+        metadata=describe(Whole(1024, 65_535), "The lowest UDP port that relays packets of calls."),
+    )
+    turn_max_port: int = field(
+        default=65_535,
+        metadata=describe(
+            Whole(1024, 65_535), "The highest UDP port that relays packets of calls."
+        ),
+    )
+    turn_max_allocations: int = field(
+        default=1000,
+        metadata=describe(
+            Whole(1, 50_000),
+            "How many ports relay packets at once. One side of a call takes one for each of its "
+            "networks.",
+            unit="ports",
+        ),
+    )
+    turn_max_allocations_per_credential: int = field(
+        default=20,
+        metadata=describe(
+            Whole(1, 50_000),
+            "How many of these ports one app can have. Each app gets credentials of its own.",
+            unit="ports",
+        ),
+    )
+    turn_max_allocations_per_address: int = field(
+        default=100,
+        metadata=describe(
+            Whole(1, 50_000),
+            "How many of these ports one client address (IPv4 address, IPv6 /64) can have.",
+            unit="ports",
+        ),
+    )
+    turn_bandwidth_kbit: int = field(
+        default=4000,
+        metadata=describe(
+            Whole(64, 1_000_000),
+            "How much one of these ports relays in each direction; what is more is dropped.",
+            unit="kbit per second",
+        ),
+    )
+    turn_allowed_peers: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            Networks(),
+            "Networks with private addresses whose devices take part in calls, as in a closed "
+            "network. Packets are relayed to public addresses only where this is empty.",
+        ),
+    )
     appversions_file: PurePosixPath | None = field(
         default=None,
         metadata=describe(
@@ -488,6 +556,7 @@ def _check_together(settings: Settings, ini: IniFile) -> None:
             f"at least {settings.username_min_length}",
             str(longest),
         )
+    _check_ports(settings, ini)
     if settings.registration == "invite" and not settings.invite_token:
         token = about("invite_token").kind.allowed.removesuffix(", or nothing")
         raise ini.refuse(
@@ -502,6 +571,25 @@ def _check_together(settings: Settings, ini: IniFile) -> None:
             f"{settings.admin_contact!r} would be forwarded to itself",
             "another mail address",
             settings.admin_contact,
+        )
+
+
+def _check_ports(settings: Settings, ini: IniFile) -> None:
+    """Refuse a range of ports that has not one for each allocation."""
+    ports = settings.turn_max_port - settings.turn_min_port + 1
+    if ports < 1:
+        raise ini.refuse(
+            "turn_max_port",
+            f"{settings.turn_max_port} is below turn_min_port",
+            f"at least {settings.turn_min_port}",
+            str(settings.turn_max_port),
+        )
+    if ports < settings.turn_max_allocations:
+        raise ini.refuse(
+            "turn_max_allocations",
+            f"{settings.turn_max_allocations} is more than turn_min_port to turn_max_port has",
+            f"at most {ports}, or a wider range of ports",
+            str(settings.turn_max_allocations),
         )
 
 

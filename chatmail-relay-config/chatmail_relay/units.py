@@ -35,6 +35,7 @@ POSTFIX_INSTANCE = "postfix@-.service"
 NGINX = "nginx.service"
 MXDELIV = "chatmail-mxdeliv.service"
 DELIVER = "chatmail-deliver.service"
+TURN = "chatmail-turn.service"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def _delivers_over_https(settings: Settings, _host: Host) -> bool:
     return settings.delivers_over_https
 
 
+def relays_calls(settings: Settings, _host: Host) -> bool:
+    """Whether calls get help through NATs."""
+    return settings.turn_enabled
+
+
 UNITS = (
     Unit(RESOLVER, (Probe("dns", "127.0.0.83:53"),), ours=True),
     Unit(
@@ -127,12 +133,21 @@ UNITS = (
         settings=("mail_domain",),
     ),
     Unit(
+        TURN,
+        (
+            Probe("stun", "127.0.0.1:3478"),
+            *_sockets("/run/chatmail/turn/credentials.sock"),
+        ),
+        ours=True,
+        needed=relays_calls,
+    ),
+    Unit(
         METADATA,
         _sockets("/run/chatmail/metadata/dict.sock", "/run/chatmail/metadata/push.sock"),
         ours=True,
         settings=(
             *("mail_domain", "admin_contact", "max_smtp_recipients", "appversions_file"),
-            "notification_url",
+            *("notification_url", "turn_enabled"),
         ),
     ),
     Unit(

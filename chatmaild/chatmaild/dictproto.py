@@ -41,8 +41,8 @@ class Store(Protocol):
     Errors are RelayError; their message goes to Dovecot's log.
     """
 
-    def look_up(self, user: str, key: str) -> str | None:
-        """The key's value, None when it has none."""
+    def look_up(self, user: str, key: str) -> str | Awaitable[str | None] | None:
+        """The key's value, None when it has none; maybe only after a while."""
 
     def iterate(self, user: str, path: str) -> Iterable[tuple[str, str]]:
         """Keys below `path` with their values."""
@@ -94,9 +94,17 @@ class Session:
         except (UnicodeDecodeError, IndexError):
             return _failed("", "malformed command")
 
-    def _look_up(self, args: list[str]) -> bytes:
+    def _look_up(self, args: list[str]) -> bytes | Awaitable[bytes]:
         value = self._store.look_up(_at(args, 1), args[0])
-        return b"N\n" if value is None else b"O" + escape(value) + b"\n"
+        if value is None or isinstance(value, str):
+            return _value(value)
+        return self._look_up_later(value)
+
+    async def _look_up_later(self, coming: Awaitable[str | None]) -> bytes:
+        try:
+            return _value(await coming)
+        except RelayError as error:
+            return _failed("", error.message)
 
     def _iterate(self, args: list[str]) -> bytes:
         """`FLAGS MAX_ROWS PATH USER`; rows, then an empty line."""
@@ -185,6 +193,10 @@ def unescape(data: bytes) -> bytes:
     if b"\1" not in data:
         return data
     return _ESCAPED.sub(lambda found: _ESCAPES.get(found[1], found[1]), data)
+
+
+def _value(value: str | None) -> bytes:
+    return b"N\n" if value is None else b"O" + escape(value) + b"\n"
 
 
 def _failed(number: str, reason: str) -> bytes:

@@ -18,7 +18,7 @@ from chatmail_relay.settings import Settings
 from chatmaild.accounts import DAY, Addresses
 from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import LaterError, RefusedError
-from chatmaild.lean import asyncio
+from chatmaild.lineclient import LineClient
 from chatmaild.service import placed, run
 from chatmaild.streams import Connection, Peers, cut_line, listening
 
@@ -34,56 +34,13 @@ GRACE = 5.0
 log = logging.getLogger("lastlogin")
 
 
-class DoveauthClient:
-    """One connection to doveauth, made when needed and again when lost."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        self._path = path
-        self._timeout = timeout
-        self._turn = asyncio.Lock()
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def ask(self, *fields: str) -> str:
-        """The answer line to one request. Raises LaterError when there is none in time."""
-        line = "\t".join(fields).encode() + b"\n"
-        async with self._turn:
-            reused = self._streams is not None
-            try:
-                return await self._exchange(line)
-            except (OSError, EOFError) as error:
-                self.close()
-                # Of an old connection only its end is certain; a new one tells how doveauth is.
-                if not reused or isinstance(error, TimeoutError):
-                    raise LaterError("doveauth does not answer") from error
-            try:
-                return await self._exchange(line)
-            except (OSError, EOFError) as error:
-                self.close()
-                raise LaterError("doveauth does not answer") from error
-
-    def close(self) -> None:
-        """Drop the connection."""
-        if self._streams:
-            self._streams[1].close()
-        self._streams = None
-
-    async def _exchange(self, line: bytes) -> str:
-        async with asyncio.timeout(self._timeout):
-            if self._streams is None:
-                self._streams = await asyncio.open_unix_connection(self._path)
-            reader, writer = self._streams
-            writer.write(line)
-            answer = await reader.readuntil()
-        return answer[:-1].decode("utf-8", "replace")
-
-
 class LastLogins:
     """The store behind the dict: tells doveauth of each user's first login of a day."""
 
     def __init__(
         self,
         addresses: Addresses,
-        doveauth: DoveauthClient,
+        doveauth: LineClient,
         clock: Callable[[], float] = time.time,
         most: int = MAX_REMEMBERED,
     ) -> None:
@@ -146,7 +103,7 @@ async def serve(
     settings: Settings, socket: Path = SOCKET, doveauth: Path = DOVEAUTH
 ) -> AsyncIterator[None]:
     """Answer Dovecot inside the `with`."""
-    client = DoveauthClient(placed(doveauth), TIMEOUT)
+    client = LineClient(placed(doveauth), TIMEOUT, "doveauth")
     store = LastLogins(Addresses(settings.address_domain), client)
     peers = Peers(MAX_CONNECTIONS)
 

@@ -5,15 +5,15 @@ Keys, as Dovecot asks for them:
 - `priv/GUID/devicetoken`: the user's device tokens, separated by spaces. Setting adds one,
   unsetting removes them all.
 - `shared/GUID/vendor/vendor.dovecot/pvt/server/NAME`: what apps may know of the relay, with NAME
-  such as `vendor/deltachat/maxsmtprecipients`. Read only, although Dovecot passes on any user's
-  attempt to set it.
+  such as `vendor/deltachat/maxsmtprecipients`; `vendor/deltachat/turn` has a new value each time.
+  Read only, although Dovecot passes on any user's attempt to set it.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from pathlib import Path
 from chatmail_relay.settings import Settings
 
 from chatmaild.accounts import Addresses
+from chatmaild.calls import Calls
 from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import RefusedError
 from chatmaild.lean import asyncio
@@ -40,12 +41,16 @@ MAX_CONNECTIONS = 20_000
 MAX_LINE_FILE = 32 * 1024
 """Bytes of an operator's file; a dict line has at most 64 KiB."""
 GRACE = 5.0
+CALLS_USER = "_chatmail-turn"
+"""Whom chatmail-turn runs as; nobody else gives apps a credential."""
 
 _KEY = re.compile(r"(priv|shared)/([0-9A-Za-z]{1,64})/(.*)", re.DOTALL)
 
 log = logging.getLogger("metadata")
 
 Constant = Callable[[], str | None]
+Asked = Callable[[], Awaitable[str | None]]
+"""What another daemon says, something new each time."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +79,23 @@ class Metadata:
         tokens: TokenFiles,
         constants: dict[str, Constant],
         writer: Executor,
+        asked: Mapping[str, Asked] | None = None,
     ) -> None:
         self._addresses = addresses
         self._tokens = tokens
         self._constants = constants
+        self._asked = asked or {}
         self._writer = writer  # a single thread: writers take turns, and nobody waits for a disk
 
-    def look_up(self, user: str, text: str) -> str | None:
+    def look_up(self, user: str, text: str) -> str | Awaitable[str | None] | None:
         """A key's value. Raises RefusedError and LaterError."""
         key = Key.parse(text)
+        shared = not key.private and key.name.startswith(SERVER)
+        if shared and (ask := self._asked.get(key.name.removeprefix(SERVER))):
+            return ask()
+        return self._known(user, key)
+
+    def _known(self, user: str, key: Key) -> str | None:
         if key.private and key.name == TOKEN_KEY:
             return " ".join(self._tokens.tokens(self._user(user))) or None
         if not key.private and key.name.startswith(SERVER):
@@ -93,12 +106,15 @@ class Metadata:
         return None
 
     def iterate(self, user: str, path: str) -> Iterable[tuple[str, str]]:
-        """What there is below a mailbox's keys. Raises RefusedError and LaterError."""
+        """What there is below a mailbox's keys. Raises RefusedError and LaterError.
+
+        What is asked for elsewhere is not listed: a list would use up a credential each time.
+        """
         key = Key.parse(path)
         root = path.removesuffix(key.name)
         names = [TOKEN_KEY] if key.private else [SERVER + name for name in self._constants]
         for name in names:
-            if name.startswith(key.name) and (value := self.look_up(user, root + name)):
+            if name.startswith(key.name) and (value := self._known(user, Key.parse(root + name))):
                 yield root + name, value
 
     def check(self, user: str, change: Change) -> None:
@@ -172,10 +188,13 @@ class Places:
     push_socket: Path = Path("/run/chatmail/metadata/push.sock")
     tokens: Path = Path("/var/lib/chatmail-metadata/tokens")
     pushes: Path = Path("/var/lib/chatmail-metadata/pushes")
+    calls: Path = Path("/run/chatmail/turn/credentials.sock")
 
 
 @asynccontextmanager
-async def serve(settings: Settings, places: Places | None = None) -> AsyncIterator[None]:
+async def serve(
+    settings: Settings, places: Places | None = None, calls_user: str = CALLS_USER
+) -> AsyncIterator[None]:
     """Answer Dovecot, and send notifications, inside the `with`."""
     places = places or Places()
     tokens = TokenFiles(placed(places.tokens))
@@ -185,7 +204,10 @@ async def serve(settings: Settings, places: Places | None = None) -> AsyncIterat
     async with AsyncExitStack() as stack:
         writer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="tokens"))
         disk = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="pushes"))
-        store = Metadata(addresses, tokens, constants_of(settings), writer)
+        calls = Calls(settings.mail_domain, placed(places.calls), calls_user)
+        stack.callback(calls.close)
+        asked_for = {"vendor/deltachat/turn": calls.credential} if settings.turn_enabled else {}
+        store = Metadata(addresses, tokens, constants_of(settings), writer, asked_for)
         pushes = Pushes(addresses, tokens, opener(settings.notification_url))
         if settings.notification_url:
             pushes.start(placed(places.pushes), writer, disk)

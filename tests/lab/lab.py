@@ -25,6 +25,7 @@ from tests.lab.acme import Acme
 from tests.lab.ca import DAY, Authority
 from tests.lab.clients import NODE, Clients
 from tests.lab.dns import Dns
+from tests.lab.homes import Home, home
 from tests.lab.machine import Machine, forget_runs
 from tests.lab.state import State
 
@@ -164,6 +165,10 @@ class Lab:
         """
         first, second = (None if end is None else self._port(end) for end in (source, target))
         return firewall.dropped(self._bridge, first, second, ports)
+
+    def home(self, number: int) -> AbstractContextManager[Home]:
+        """Have a device behind a router that translates addresses, for a `with` block."""
+        return home(self._state.namespaces, self._bridge, number)
 
     def _port(self, machine: Machine) -> int:
         return 1 + int(self._state.read(f"machines/{machine.name}")["index"])

@@ -9,7 +9,8 @@ import pytest
 from chatmaild.accounts import Addresses
 from chatmaild.dictproto import Change
 from chatmaild.errors import LaterError
-from chatmaild.lastlogin import DoveauthClient, LastLogins
+from chatmaild.lastlogin import LastLogins
+from chatmaild.lineclient import LineClient
 from chatmaild.streams import Connection, Peers, cut_line, listening
 
 from chatmaild import lastlogin
@@ -137,7 +138,7 @@ def test_connection_is_used_again(doveauth: Doveauth) -> None:
     """Questions share a connection; one that doveauth closed meanwhile costs nothing."""
 
     async def ask() -> None:
-        client = DoveauthClient(doveauth.path, 5)
+        client = LineClient(doveauth.path, 5, "doveauth")
         async with listening(doveauth.path, doveauth.connect):
             assert [await client.ask("a"), await client.ask("b", "c")] == ["ok", "ok"]
             assert len(doveauth.peers._open) == 1
@@ -155,7 +156,7 @@ def test_doveauth_that_hangs(doveauth: Doveauth) -> None:
 
     async def ask() -> None:
         doveauth.answer = b""
-        client = DoveauthClient(doveauth.path, 0.01)
+        client = LineClient(doveauth.path, 0.01, "doveauth")
         async with listening(doveauth.path, doveauth.connect):
             for _ in range(2):
                 with pytest.raises(LaterError):
@@ -171,13 +172,13 @@ def test_memory_is_bounded() -> None:
     asked: list[tuple[str, ...]] = []
     now = [float(NOON)]
 
-    class Client(DoveauthClient):
+    class Client(LineClient):
         async def ask(self, *fields: str) -> str:
             asked.append(fields)
             return "ok"
 
     async def logins() -> None:
-        client = Client(Path("/nowhere"), 1)
+        client = Client(Path("/nowhere"), 1, "doveauth")
         store = LastLogins(Addresses(DOMAIN), client, lambda: now[0], most=10)
         for number in range(30):
             user = f"user{number:05}@{DOMAIN}"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from chatmaild.metadata import LineFile, Places, serve
+from chatmaild.streams import Connection, Peers, cut_line, listening
 
 from tests.unit.daemons import DOMAIN, USER, live, settings, talk
 
@@ -80,6 +85,35 @@ def test_constants(places: Places, tmp_path: Path) -> None:
     admin = SERVER.replace(b"vendor/deltachat/", b"admin")
     found = dialogue(places, b"L" + admin + b"\t" + ME, admin_contact="root@example.org")
     assert found == b"Omailto:root@example.org\n"
+
+
+def test_calls(places: Places, tmp_path: Path) -> None:
+    """Each look-up has a credential of its own, which lists of keys do not use up; nobody who is
+    not chatmail-turn gives one, and without it the answer is that there is none."""
+    socket, peers, given = tmp_path / "calls.sock", Peers(10), iter((b"18:" + b"a" * 28,) * 2)
+    places = replace(places, calls=socket)
+    asked = [b"L" + SERVER + b"turn\t" + ME, b"I0\t0\t" + f"shared/{GUID}/".encode() + b"\t" + ME]
+    found: list[bytes] = []
+
+    async def client() -> None:
+        data = b"".join(line + b"\n" for line in asked)
+        found.extend(await talk(places.socket, data, end=True))
+
+    @asynccontextmanager
+    async def both(user: str) -> AsyncIterator[None]:
+        def connect() -> Connection:
+            return Connection(peers, cut_line(100), lambda _: next(given) + b"\n")
+
+        async with listening(socket, connect), serve(settings(tmp_path), places, user):
+            yield
+        await peers.finish(0)
+
+    live(both(getpass.getuser()), client)
+    live(both("daemon"), client)
+    rest = b"O" + SERVER + b"maxsmtprecipients\t1000\n\n"
+    assert found == [f"O{DOMAIN}:3478:18:{'a' * 28}\n".encode() + rest, b"N\n" + rest]
+    off = dialogue(places, asked[0], turn_enabled="no")
+    assert off == b"N\n"
 
 
 @pytest.mark.parametrize(

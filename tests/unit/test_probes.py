@@ -131,6 +131,27 @@ def test_https_with_the_certificate_on_disk(same: bool, time: Time, tmp_path: Pa
                 ask(prober, "https", where)
 
 
+@pytest.mark.parametrize(
+    ("begin", "transaction", "fine"),
+    [(b"\x01\x01", None, True), (b"\x01\x11", None, False), (b"\x01\x01", b"another-one!", False)],
+)
+def test_stun(prober: Prober, begin: bytes, transaction: bytes | None, fine: bool) -> None:
+    """A STUN server says that it succeeded, in the transaction it was asked in."""
+    prober._patience = 0.0
+
+    def answer(listener: socket.socket) -> None:
+        request, client = listener.recvfrom(512)
+        head = begin + bytes(2) + request[4:8]
+        listener.sendto(head + (transaction or request[8:20]), client)
+
+    with server(answer, socket.SOCK_DGRAM) as where:
+        if fine:
+            ask(prober, "stun", where)
+        else:
+            with pytest.raises(OperatorError, match="stun"):
+                ask(prober, "stun", where)
+
+
 @pytest.mark.parametrize(("rcode", "fine"), [(0, True), (2, False), (5, False)])
 def test_dns(prober: Prober, rcode: int, fine: bool) -> None:
     """A resolver that says SERVFAIL or REFUSED does not answer."""

@@ -14,6 +14,7 @@ from chatmail_relay.units import (
     OURS,
     REDIRECTOR,
     RESOLVER,
+    TURN,
     UNITS,
     Unit,
 )
@@ -119,6 +120,9 @@ def test_sandbox(name: str) -> None:
     elif name in (METADATA, MTA_STS):  # speak to others' web servers, and let nobody speak to them
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
         assert unit["SocketBindDeny"] == "any"
+    elif name == TURN:  # for everybody's calls
+        assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
+        assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "udp")
     elif name == FILTERMAIL:  # asks the resolver
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "127.0.0.83")

@@ -36,6 +36,8 @@ INTERNAL = {
     ("udp", "127.0.0.83:53"),
     ("tcp", "127.0.0.83:10084"),  # Postfix's way to HTTPS
     ("tcp", "127.0.0.83:10993"),
+    ("udp", "127.0.0.1:3478"),
+    ("udp", "[::1]:3478"),
 }
 CERTIFICATE = "/var/lib/chatmail-relay/tls/relay.pem"
 """With its key."""
@@ -47,6 +49,7 @@ USERS = {
     "newemail.service": "_chatmail-new",
     "chatmail-mxdeliv.service": "_chatmail-mxdeliv",
     "chatmail-deliver.service": "_chatmail-deliver",
+    "chatmail-turn.service": "_chatmail-turn",
     "chatmail-mta-sts.service": "_chatmail-mta-sts",
     "chatmail-resolver.service": "unbound",
 }
@@ -124,8 +127,9 @@ def test_no_other_port(new: Relay) -> None:
         address, _, number = local.rpartition(":")
         if address.startswith("127.") or address == "[::1]":
             inside.add((protocol, local))
+        elif protocol == "udp":  # calls, at each of the host's addresses
+            assert local in (f"{new.machine.ipv4}:3478", f"[{new.machine.ipv6}]:3478"), line
         else:
-            assert protocol == "tcp", line
             outside.setdefault(int(number), set()).add(address)
     assert inside == INTERNAL
     assert outside.keys() == PUBLIC_PORTS

@@ -26,6 +26,9 @@ from rich.progress import Progress as Bar
 DETAIL_WIDTH = 60
 """How much of a command's output line stands beside the bar, in characters."""
 
+QUIET_SECONDS = 30.0
+"""How long nothing is said off a terminal while a command goes on saying something."""
+
 
 class _Nesting(threading.local):
     """How many stages lie around what a thread does."""
@@ -52,7 +55,7 @@ class Progress:
         self._total = total
         self._output = output or sys.stdout
         self._clock = clock
-        self._began = clock()
+        self._began = self._said = clock()
         self._nesting = _Nesting()
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -111,13 +114,16 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Write one line that stays, with the time since the work began."""
-        line = f"[{self._clock() - self._began:6.1f} s] {text}"
+        self._said = self._clock()
+        line = f"[{self._said - self._began:6.1f} s] {text}"
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._output, flush=True)
 
     def detail(self, text: str) -> None:
-        """Show `text` beside the bar until something else comes; nothing off a terminal."""
+        """Show `text` beside the bar until something else comes; off a terminal now and then."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, detail=escape(text[:DETAIL_WIDTH]))
+        elif text and self._clock() - self._said >= QUIET_SECONDS:
+            self.note(f"… {text[:DETAIL_WIDTH]}")

@@ -114,7 +114,21 @@ TURN = Source(
     ),
     own_version=True,
 )
-SOURCES = (RELAY, CONFIG, KEYRING, INSTANT, TURN)
+IROH = Source(
+    "iroh-relay",
+    ("iroh-relay",),
+    ("packaging/iroh-relay",),
+    "packaging/iroh-relay/build",
+    # A program linked there runs on the newer suite, too.
+    once_in="bookworm",
+    packages=("build-essential", "cargo-web", "debhelper", "fakeroot", "python3", "rustc-web"),
+    fetch=Fetch(
+        tuple(f"packaging/iroh-relay/{name}" for name in ("Cargo.lock", "Cargo.toml", "fetch")),
+        "packaging/iroh-relay/fetch",
+    ),
+    own_version=True,
+)
+SOURCES = (RELAY, CONFIG, KEYRING, INSTANT, TURN, IROH)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ _HIDDEN = tuple(
 _WEB_ADDRESS = re.compile(
     r"https://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/-]*)?"
 )
+_STREAM_RELAY = re.compile(
+    r"https?://[A-Za-z0-9_]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[1-9][0-9]{0,4})?/?"
+)
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
@@ -286,6 +289,23 @@ class Networks:
 
     def format(self, value: object) -> str:
         return " ".join(map(str, value)) if isinstance(value, tuple) else ""
+
+
+@dataclass(frozen=True)
+class StreamRelay(_Plain):
+    """`own`, `none`, or the URL of an iroh relay, which is a host alone.
+
+    Without TLS is as good: what passes is encrypted between the apps.
+    """
+
+    @property
+    def allowed(self) -> str:
+        return "own, none, or the URL of a host such as https://streams.example.org"
+
+    def parse(self, text: str) -> str:
+        if text not in ("own", "none") and not _STREAM_RELAY.fullmatch(text):
+            raise _refuse(text)
+        return text
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from chatmail_relay.units import (
     CERTIFICATE_PATH,
     DOVEAUTH,
     DOVECOT,
+    IROH_RELAY,
     MTA_STS,
     NGINX,
     OPENDKIM,
@@ -25,6 +26,7 @@ from chatmail_relay.units import (
     by_acme,
     has_name,
     relays_calls,
+    runs_iroh_relay,
 )
 
 
@@ -90,6 +92,7 @@ TEMPLATES = (
     Template("etc/nginx/chatmail-relay.conf", reload=(NGINX,)),
     Template("etc/chatmail-relay/opendkim.conf", restart=(OPENDKIM,), needed=has_name),
     Template("etc/chatmail-relay/turn.conf", reload=(TURN,), needed=relays_calls),
+    Template("etc/chatmail-relay/iroh-relay.toml", restart=(IROH_RELAY,), needed=runs_iroh_relay),
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),

@@ -23,6 +23,7 @@ from chatmail_relay.kinds import (
     MailDomain,
     Networks,
     OneOf,
+    StreamRelay,
     Token,
     WebAddress,
     Whole,
@@ -298,6 +299,33 @@ class Settings:
             "a closed network. It does where the domain starts with an underscore.",
         ),
     )
+    iroh_relay: str = field(
+        default="own",
+        metadata=describe(
+            StreamRelay(),
+            "Over which iroh relay apps find each other for streams between members of a chat, "
+            "as in games: own is a service of this relay, a URL names another one, with none "
+            "apps are told of none. Apps take certificates of public authorities only: where the "
+            "domain can have none, its URL is without TLS. Streams are encrypted in any case.",
+        ),
+    )
+    max_streams_per_address: int = field(
+        default=100,
+        metadata=describe(
+            Whole(1, 100_000),
+            "How many apps behind one client address (IPv6: of one /64) can be connected to the "
+            "relay for streams.",
+            unit="connections",
+        ),
+    )
+    max_stream_kib_per_second: int = field(
+        default=1024,
+        metadata=describe(
+            Whole(1, 1_000_000),
+            "How fast one app can send over the relay for streams; twice as much at once.",
+            unit="KiB per second",
+        ),
+    )
     notification_url: str = field(
         default="https://notifications.delta.chat/notify",
         metadata=describe(
@@ -421,6 +449,19 @@ class Settings:
     def delivers_over_https(self) -> bool:
         """Whether mail passes between this relay and others over HTTPS, too."""
         return self.deliver_over_https and not self.is_address_literal
+
+    @property
+    def runs_iroh_relay(self) -> bool:
+        """Whether the relay for streams is a service of this machine."""
+        return self.iroh_relay == "own"
+
+    @property
+    def iroh_relay_url(self) -> str:
+        """Where apps find the relay for streams; empty when they are told of none."""
+        if self.iroh_relay == "none":
+            return ""
+        scheme = "https" if not nobody_certifies(self.mail_domain) else "http"
+        return f"{scheme}://{self.mail_domain}" if self.runs_iroh_relay else self.iroh_relay
 
     @property
     def domain_dir(self) -> PurePosixPath:

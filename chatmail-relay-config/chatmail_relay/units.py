@@ -36,6 +36,7 @@ NGINX = "nginx.service"
 MXDELIV = "chatmail-mxdeliv.service"
 DELIVER = "chatmail-deliver.service"
 TURN = "chatmail-turn.service"
+IROH_RELAY = "chatmail-iroh-relay.service"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ def port_80_is_acmetools(settings: Settings, host: Host) -> bool:
 def from_elsewhere(settings: Settings, _host: Host) -> bool:
     """Whether somebody else than the configurator writes the certificate."""
     return settings.tls_mode != "self-signed"
+
+
+def runs_iroh_relay(settings: Settings, _host: Host) -> bool:
+    """Whether apps are sent to this machine for streams."""
+    return settings.runs_iroh_relay
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ UNITS = (
         ours=True,
         settings=(
             *("mail_domain", "admin_contact", "max_smtp_recipients", "appversions_file"),
-            *("notification_url", "turn_enabled"),
+            *("notification_url", "turn_enabled", "iroh_relay"),
         ),
     ),
     Unit(
@@ -192,6 +198,7 @@ UNITS = (
         ours=True,
         needed=has_name,
     ),
+    Unit(IROH_RELAY, (Probe("http", "127.0.0.1:3340"),), ours=True, needed=runs_iroh_relay),
     Unit(DOVECOT, (Probe("imap", "127.0.0.1:143"), Probe("imaps", "127.0.0.1:993"))),
     Unit(OPENDKIM, _sockets(f"{SPOOL}/dkim/sign.sock"), needed=has_name),
     Unit(

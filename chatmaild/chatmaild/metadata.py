@@ -171,6 +171,8 @@ def constants_of(settings: Settings) -> dict[str, Constant]:
     """What apps may know of the relay, by name; each is asked for when it is looked up."""
     recipients = str(settings.max_smtp_recipients)
     constants: dict[str, Constant] = {"vendor/deltachat/maxsmtprecipients": lambda: recipients}
+    if url := settings.iroh_relay_url:
+        constants["vendor/deltachat/irohrelay"] = lambda: url
     if settings.appversions_file:
         constants["vendor/deltachat/appversions"] = LineFile(Path(settings.appversions_file))
     if settings.admin_contact:

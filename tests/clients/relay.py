@@ -28,10 +28,11 @@ OUR_UNITS = (
     "chatmail-mxdeliv.service",
     "chatmail-deliver.service",
     "chatmail-turn.service",
+    "chatmail-iroh-relay.service",
     "chatmail-mta-sts.service",
     "chatmail-resolver.service",
 )
-OUR_DAEMONS = OUR_UNITS[:-3]
+OUR_DAEMONS = OUR_UNITS[:-4]
 DAEMONS = (*OUR_UNITS, "dovecot.service", "nginx.service")
 PATIENCE = 10.0  # seconds until a line is in the journal, a mail in its folder
 

@@ -22,6 +22,16 @@ table bridge {name} {{
 """
 
 
+APART = """\
+table bridge {name} {{
+    chain passing {{
+        type filter hook forward priority filter
+        iifname {{ {ports} }} oifname {{ {ports} }} drop
+    }}
+}}
+"""
+
+
 def rules(name: str, source: int | None, target: int | None, ports: Sequence[int]) -> str:
     """Return a ruleset that drops TCP to `ports`; ends are numbers of ports of the bridge.
 
@@ -39,8 +49,23 @@ def dropped(
     """Have such packets dropped in the namespace `bridge` for a `with` block."""
     ends = ("any" if end is None else str(end) for end in (source, target))
     name = "-".join(["drop", *ends, *map(str, ports)])
+    with _table(bridge, name, rules(name, source, target, ports)):
+        yield
+
+
+@contextmanager
+def apart(bridge: str, one: int, other: int) -> Iterator[None]:
+    """Have all packets between two ports of the bridge dropped for a `with` block."""
+    name = f"apart-{one}-{other}"
+    ports = ", ".join(f'"{network.port_name(port)}"' for port in (one, other))
+    with _table(bridge, name, APART.format(name=name, ports=ports)):
+        yield
+
+
+@contextmanager
+def _table(bridge: str, name: str, text: str) -> Iterator[None]:
     nft = ["ip", "netns", "exec", bridge, "nft"]
-    run([*nft, "-f", "-"], stdin=rules(name, source, target, ports))
+    run([*nft, "-f", "-"], stdin=text)
     try:
         yield
     finally:

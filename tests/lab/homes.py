@@ -38,31 +38,37 @@ table ip home {
 class Home:
     """A device behind a router of its own."""
 
-    def __init__(self, prefix: str, number: int) -> None:
+    def __init__(self, prefix: str, number: int, holder: int) -> None:
+        self.port = FIRST_PORT + number
+        self._holder = holder
         self.namespace = f"{prefix}device{number}"
         self.address: Address = network.client_address(FIRST_BLOCK + number)
 
     def entering(self) -> list[str]:
         """Return the words to put before a command for it to run on the device."""
-        return ["ip", "netns", "exec", self.namespace]
+        network = f"--net={namespaces.path(self.namespace)}"
+        return ["nsenter", "-t", str(self._holder), "-m", "-r", network, "--"]
 
     def entered(self) -> AbstractContextManager[None]:
         """Make sockets of this thread the device's for a `with` block."""
-        return namespaces.entered(namespaces.path(self.namespace))
+        return namespaces.entered(namespaces.path(self.namespace), self._holder)
 
 
 @contextmanager
-def home(prefix: str, bridge: str, number: int) -> Iterator[Home]:
-    """Have a home in the lab whose namespaces begin with PREFIX for a `with` block."""
-    made, port = Home(prefix, number), FIRST_PORT + number
-    router = network.plug_in(prefix, f"router{number}", port, made.address)
+def home(prefix: str, bridge: str, number: int, holder: int) -> Iterator[Home]:
+    """Have a home in the lab whose namespaces begin with PREFIX for a `with` block.
+
+    Files are seen there as the process HOLDER sees them, so names are resolved by the lab.
+    """
+    made = Home(prefix, number, holder)
+    router = network.plug_in(prefix, f"router{number}", made.port, made.address)
     try:
         namespaces.add(made.namespace)
         _connect(router, made.namespace)
         yield made
     finally:
         namespaces.delete(made.namespace)
-        network.unplug(router, bridge, port)
+        network.unplug(router, bridge, made.port)
 
 
 def _connect(router: str, device: str) -> None:

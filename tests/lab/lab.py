@@ -168,7 +168,11 @@ class Lab:
 
     def home(self, number: int) -> AbstractContextManager[Home]:
         """Have a device behind a router that translates addresses, for a `with` block."""
-        return home(self._state.namespaces, self._bridge, number)
+        return home(self._state.namespaces, self._bridge, number, self.clients.holder)
+
+    def apart(self, one: Home, other: Home) -> AbstractContextManager[None]:
+        """Lose all packets between two homes for a `with` block, whatever they are."""
+        return firewall.apart(self._bridge, one.port, other.port)
 
     def _port(self, machine: Machine) -> int:
         return 1 + int(self._state.read(f"machines/{machine.name}")["index"])

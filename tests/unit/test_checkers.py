@@ -5,11 +5,22 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 import pytest
-from chatmail_relay.checkers import dovecot, nginx, opendkim, postfix, systemd, unbound
+from chatmail_relay.checkers import dovecot, iroh, nginx, opendkim, postfix, systemd, unbound
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.plan import File
 from chatmail_relay.stage import Stage, staged
 from chatmail_relay.tree import Tree
+
+GOOD_STREAMS = """\
+enable_relay = true
+http_bind_addr = "127.0.0.1:3340"
+enable_stun = false
+enable_quic_addr_discovery = false
+enable_metrics = false
+[limits.client.rx]
+bytes_per_second = 1
+max_burst_bytes = 4294967295
+"""
 
 
 class Programs:
@@ -42,6 +53,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         File(PurePosixPath("/etc/dovecot/dovecot.conf"), b""),
         File(PurePosixPath("/etc/nginx/chatmail-relay.conf"), b""),
         File(PurePosixPath("/etc/unbound/chatmail.conf"), b""),
+        File(PurePosixPath(iroh.PREFIX), GOOD_STREAMS.encode()),
         File(PurePosixPath("/etc/chatmail-relay/opendkim.conf"), b""),
         File(PurePosixPath("/etc/systemd/system/nginx.service.d/50-chatmail-relay.conf"), b""),
         File(PurePosixPath("/etc/systemd/system/postfix@-.service.d/50.conf"), b""),
@@ -156,3 +168,44 @@ def test_staged_files_mention_each_other(stage: Stage) -> None:
 def test_only_root_sees_the_stage(stage: Stage) -> None:
     """It holds the new key."""
     assert stage.root.stat().st_mode & 0o077 == 0
+
+
+BAD_STREAMS = {
+    "a misspelled key": (GOOD_STREAMS.replace("enable_stun", "enabel_stun"), "key as enabel_stun"),
+    "a key of another table": (GOOD_STREAMS.replace("client.rx", "client.tx"), "client.tx.bytes"),
+    "a further key": (f"stun_bind_addr = '[::]:3478'\n{GOOD_STREAMS}", "stun_bind_addr; known"),
+    "a missing key": (GOOD_STREAMS.replace("enable_metrics = false\n", ""), "metrics is missing"),
+    "all addresses": (GOOD_STREAMS.replace("127.0.0.1", "[::]"), "allowed is '127.0.0.1:3340'"),
+    "the other truth": (GOOD_STREAMS.replace("stun = false", "stun = true"), "allowed is False"),
+    "a number for a truth": (GOOD_STREAMS.replace("stun = false", "stun = 0"), "allowed is False"),
+    "no limit": (GOOD_STREAMS.replace("second = 1", "second = 0"), "from 1 to"),
+    "too large a number": (GOOD_STREAMS.replace("4294967295", "4294967296"), "from 1 to"),
+    "a truth for a number": (GOOD_STREAMS.replace("second = 1", "second = true"), "from 1 to"),
+    "words for a number": (GOOD_STREAMS.replace("second = 1", "second = 'all'"), "from 1 to"),
+    "nothing": ("", "enable_relay is missing"),
+    "no TOML": ("enable_relay: true\n", "is no TOML"),
+    "no text": ("\udcff", "is no TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_STREAMS.values(), ids=BAD_STREAMS)
+def test_the_relay_for_streams_gets_nothing_that_it_would_pass_over(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the file and the key, and its unit does not start."""
+    path = tmp_path / "iroh-relay.toml"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(OperatorError, match=words):
+        iroh.check_file(path, "iroh-relay.toml")
+    assert iroh.main([str(path)]) == 1
+    said = capsys.readouterr().err
+    assert str(path) in said
+    assert "chatmail-relay apply" in said
+
+
+def test_the_relay_for_streams_does_not_start_without_its_file(tmp_path: Path) -> None:
+    """By itself it would listen on port 80 of all addresses."""
+    with pytest.raises(OperatorError, match="cannot be read: No such file"):
+        iroh.check_file(tmp_path / "iroh-relay.toml", "iroh-relay.toml")
+    (tmp_path / "iroh-relay.toml").write_text(GOOD_STREAMS, encoding="ascii")
+    assert iroh.main([str(tmp_path / "iroh-relay.toml")]) == 0

@@ -14,6 +14,7 @@ def run(monkeypatch: pytest.MonkeyPatch, found: dict[str, str]) -> str:
     """Run linters that find `found`, and return what was shown."""
     linters = {name: (lambda _progress, text=text: text) for name, text in found.items()}
     monkeypatch.setattr(lint, "LINTERS", linters)
+    monkeypatch.setattr(lint, "results", lambda *_: [])
     shown = io.StringIO()
     try:
         lint.run(Progress("lint", output=shown))

@@ -65,7 +65,8 @@ def test_iterate(places: Places) -> None:
     found = dialogue(places, *SET, b"I0\t0\t" + prefix + me)
     assert found == b"O1\nO" + TOKEN + b"\ttok1\n\n"
     found = dialogue(places, b"I0\t0\t" + f"shared/{GUID}/".encode() + me)
-    assert found == b"O" + SERVER + b"maxsmtprecipients\t1000\n\n"
+    streams = SERVER + b"irohrelay\thttp://_alpha.lab\n"
+    assert found == b"O" + SERVER + b"maxsmtprecipients\t1000\nO" + streams + b"\n"
 
 
 @pytest.mark.parametrize("scope", ["priv", "shared"])
@@ -82,6 +83,10 @@ def test_constants(places: Places, tmp_path: Path) -> None:
     assert dialogue(places, *asked) == b"O1000\nN\n"
     found = dialogue(places, *asked, max_smtp_recipients=50, appversions_file=tmp_path / "versions")
     assert found == b'O50\nO{"android": "2.0"}\n'
+    streams = b"L" + SERVER + b"irohrelay\t" + ME
+    found = dialogue(places, streams, iroh_relay="https://other.example")
+    assert found == b"Ohttps://other.example\n"
+    assert dialogue(places, streams, iroh_relay="none") == b"N\n"
     admin = SERVER.replace(b"vendor/deltachat/", b"admin")
     found = dialogue(places, b"L" + admin + b"\t" + ME, admin_contact="root@example.org")
     assert found == b"Omailto:root@example.org\n"

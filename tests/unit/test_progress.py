@@ -34,10 +34,22 @@ def test_plain_lines() -> None:
             pass
     assert output.getvalue().splitlines() == [
         "[   2.0 s] outer …",
-        "[   4.0 s]   inner …",
-        "[   6.0 s]   inner: 2.0 s",
-        "[   8.0 s] outer: 6.0 s",
-        "[   9.0 s] work: done",
+        "[   5.0 s]   inner …",
+        "[   7.0 s]   inner: 2.0 s",
+        "[   9.0 s] outer: 7.0 s",
+        "[  10.0 s] work: done",
+    ]
+
+
+def test_long_work_says_now_and_then_how_far_it_is() -> None:
+    """Off a terminal half a minute passes between two such lines."""
+    output = io.StringIO()
+    with Progress("work", output=output, clock=Clock()) as progress:
+        for number in range(70):
+            progress.detail(f"[{number}/70] a crate")
+    assert output.getvalue().splitlines()[:2] == [
+        "[  31.0 s] … [29/70] a crate",
+        "[  62.0 s] … [59/70] a crate",
     ]
 
 

@@ -201,6 +201,14 @@ REFUSED = [
     ("admin_contact = abuse@chat.example.org", "another mail address"),
     ("max_messages = 3", "max_message_size"),
     ("mail_domain = other.example", "each key once"),
+    ("iroh_relay =", "own, none, or the URL"),
+    ("iroh_relay = no", "own, none, or the URL"),
+    ("iroh_relay = streams.example", "own, none, or the URL"),
+    ("iroh_relay = wss://streams.example", "own, none, or the URL"),
+    ("iroh_relay = https://streams.example/relay", "own, none, or the URL"),
+    ("iroh_relay = https://user@streams.example", "own, none, or the URL"),
+    ("iroh_relay = https://streams.example?a", "own, none, or the URL"),
+    ("max_streams_per_address = 0", "a whole number from 1"),
 ]
 
 
@@ -271,6 +279,25 @@ def test_defaults_are_allowed() -> None:
     assert [key for key, text in defaults.items() if text is None] == ["mail_domain"]
     written = [f"{key} = {text}" for key, text in defaults.items() if text is not None]
     assert read(*written) == read()
+
+
+@pytest.mark.parametrize(
+    ("domain", "line", "url"),
+    [
+        ("chat.example.org", "", "https://chat.example.org"),
+        ("_chat.example.org", "", "http://_chat.example.org"),
+        ("192.0.2.1", "", "http://192.0.2.1"),
+        ("chat.example.org", "iroh_relay = none", ""),
+        ("_a.lab", "iroh_relay = http://_b.lab:81/", "http://_b.lab:81/"),
+        ("192.0.2.1", "iroh_relay = https://streams.example", "https://streams.example"),
+    ],
+)
+def test_where_apps_find_the_relay_for_streams(domain: str, line: str, url: str) -> None:
+    """There is no TLS where apps would refuse the certificate; another relay's URL is taken as it
+    is, and nothing runs here for it."""
+    settings = Settings.from_text(f"[params]\nmail_domain = {domain}\n{line}\n")
+    assert settings.iroh_relay_url == url
+    assert settings.runs_iroh_relay == (not line)
 
 
 def test_paths_follow_from_the_settings() -> None:

@@ -9,6 +9,7 @@ from chatmail_relay.settings import Settings, abouts
 from chatmail_relay.units import (
     DELIVER,
     FILTERMAIL,
+    IROH_RELAY,
     METADATA,
     MTA_STS,
     OURS,
@@ -35,6 +36,7 @@ DERIVED = {
     "is_address_literal": {"mail_domain"},
     "domain_dir": {"mailboxes_dir", "mail_domain"},
     "forwarded_addresses": {"admin_contact", "mail_domain"},
+    "iroh_relay_url": {"iroh_relay", "mail_domain"},
     "reserved_names": set[str](),
 }
 """What the properties of Settings are made of."""
@@ -123,6 +125,10 @@ def test_sandbox(name: str) -> None:
     elif name == TURN:  # for everybody's calls
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
         assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "udp")
+    elif name == IROH_RELAY:  # nginx comes to it
+        assert unit["RestrictAddressFamilies"] == "AF_INET"
+        assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+        assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "ipv4:tcp:3340")
     elif name == FILTERMAIL:  # asks the resolver
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "127.0.0.83")
@@ -136,7 +142,7 @@ def test_sandbox(name: str) -> None:
 def test_ready_and_restarted(name: str) -> None:
     """Ordering is real, and a crash is not the end."""
     unit = service(name)
-    assert unit["Type"] == ("exec" if name == REDIRECTOR else "notify")
+    assert unit["Type"] == ("exec" if name in (REDIRECTOR, IROH_RELAY) else "notify")
     assert unit["LogNamespace"] == "chatmail"
     text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
     for line in RESTARTED:

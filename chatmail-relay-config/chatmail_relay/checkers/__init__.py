@@ -7,11 +7,11 @@ OperatorError with the program's own words.
 from collections.abc import Iterable
 from types import ModuleType
 
-from chatmail_relay.checkers import dovecot, nginx, opendkim, postfix, systemd, turn, unbound
+from chatmail_relay.checkers import dovecot, iroh, nginx, opendkim, postfix, systemd, turn, unbound
 from chatmail_relay.plan import File
 from chatmail_relay.stage import Stage
 
-CHECKERS: tuple[ModuleType, ...] = (postfix, dovecot, nginx, unbound, opendkim, turn, systemd)
+CHECKERS: tuple[ModuleType, ...] = (postfix, dovecot, nginx, unbound, opendkim, turn, iroh, systemd)
 
 
 def check(stage: Stage, changed: Iterable[File]) -> None:

@@ -38,6 +38,7 @@ INTERNAL = {
     ("tcp", "127.0.0.83:10993"),
     ("udp", "127.0.0.1:3478"),
     ("udp", "[::1]:3478"),
+    ("tcp", "127.0.0.1:3340"),  # the relay for streams
 }
 CERTIFICATE = "/var/lib/chatmail-relay/tls/relay.pem"
 """With its key."""
@@ -50,6 +51,7 @@ USERS = {
     "chatmail-mxdeliv.service": "_chatmail-mxdeliv",
     "chatmail-deliver.service": "_chatmail-deliver",
     "chatmail-turn.service": "_chatmail-turn",
+    "chatmail-iroh-relay.service": "_chatmail-iroh",
     "chatmail-mta-sts.service": "_chatmail-mta-sts",
     "chatmail-resolver.service": "unbound",
 }

@@ -115,7 +115,8 @@ def test_calls(places: Places, tmp_path: Path) -> None:
 
     live(both(getpass.getuser()), client)
     live(both("daemon"), client)
-    rest = b"O" + SERVER + b"maxsmtprecipients\t1000\n\n"
+    rest = b"O" + SERVER + b"maxsmtprecipients\t1000\n"
+    rest += b"O" + SERVER + b"irohrelay\thttp://_alpha.lab\n\n"
     assert found == [f"O{DOMAIN}:3478:18:{'a' * 28}\n".encode() + rest, b"N\n" + rest]
     off = dialogue(places, asked[0], turn_enabled="no")
     assert off == b"N\n"

@@ -1,4 +1,6 @@
-"""The fuzzers of tests/fuzz with what they need, which few other runs of this checkout do."""
+"""The fuzzers of tests/fuzz with what they need, which few other runs of this checkout do, and
+those of the Go program.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from devtools import roots
+from devtools import gotests, roots
 from devtools.progress import Progress
 from devtools.run import Failure, environment, run
 from devtools.sources import DISTRIBUTIONS, REPOSITORY
@@ -15,6 +17,19 @@ from devtools.sources import DISTRIBUTIONS, REPOSITORY
 
 def fuzz(targets: Sequence[str], minutes: float) -> None:
     """Fuzz these targets, or all, each for so long; raises `Failure` when one broke."""
+    python = [name for name in targets if name not in gotests.FUZZ]
+    if python or not targets:
+        _fuzz_python(python, minutes)
+    with Progress("fuzz") as progress:
+        for name in (name for name in gotests.FUZZ if name in targets or not targets):
+            with progress.stage(name):
+                found = gotests.fuzz(name, minutes, progress)
+            if found:
+                progress.note(found)
+                raise Failure(f"fuzz: {name} is broken", "What was found is above.")
+
+
+def _fuzz_python(targets: Sequence[str], minutes: float) -> None:
     with Progress("fuzz") as progress, progress.stage("the fuzzer"):
         libraries = _libraries()
     paths = [str(libraries), *(str(REPOSITORY / name) for name in DISTRIBUTIONS)]

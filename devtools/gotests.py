@@ -25,6 +25,9 @@ ENVIRONMENT = {
     "CGO_ENABLED": "0",
 }
 
+FUZZ = {"turn-policy": "FuzzPolicy", "turn-wire": "FuzzWire"}
+"""The program's targets for fuzzing, by the names they have here."""
+
 SCRIPT = """\
 found=$(gofmt -l .)
 if [ -n "$found" ]; then echo "not as gofmt lays it out: $found"; exit 1; fi
@@ -48,6 +51,16 @@ def found(progress: Progress, *options: str) -> str:
     except CommandFailed as error:
         return error.output.rstrip() or f"exit code {error.code}"
     roots.forget("tested-chatmail-turn", keep=2)
+    return ""
+
+
+def fuzz(name: str, minutes: float, progress: Progress) -> str:
+    """Return what one of FUZZ finds in so many minutes; nothing when all is well."""
+    options = ("-run=^$", f"-fuzz=^{FUZZ[name]}$", f"-fuzztime={minutes * 60:.0f}s")
+    try:
+        _test(job(TURN, TURN.once_in), options, progress)
+    except CommandFailed as error:
+        return error.output.rstrip() or f"exit code {error.code}"
     return ""
 
 

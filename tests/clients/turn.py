@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -207,13 +208,18 @@ class Turn:
 
     def receive(self, timeout: float) -> bytes | None:
         """The next data of a peer; None when there is none in time."""
-        self.sock.settimeout(timeout)
+        deadline = time.monotonic() + timeout
         try:
-            data = self.sock.recv(2048)
-            if data[0] & 0xC0 == 0x40:
-                return data[4 : 4 + struct.unpack("!H", data[2:4])[0]]
-            return Answer.parse(data).attributes.get(PAYLOAD)
+            while (left := deadline - time.monotonic()) > 0:
+                self.sock.settimeout(left)
+                data = self.sock.recv(2048)
+                if data[0] & 0xC0 == 0x40:
+                    return data[4 : 4 + struct.unpack("!H", data[2:4])[0]]
+                # Late answers to requests that were repeated come, too.
+                if (payload := Answer.parse(data).attributes.get(PAYLOAD)) is not None:
+                    return payload
         except TimeoutError:
-            return None
+            pass
         finally:
             self.sock.settimeout(RETRY_SECONDS)
+        return None

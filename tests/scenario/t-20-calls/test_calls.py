@@ -7,6 +7,7 @@ reached is refused on the wire; quotas hold; and a flood of strangers disturbs n
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
 import time
@@ -356,8 +357,8 @@ def test_binding(relay: Relay, opened: Open, credential: Credential) -> None:
 def test_strangers_disturb_nobody(
     relay: Relay, opened: Open, homes: list[Home], user: User
 ) -> None:
-    """Thousands of requests without, and with a used up, credential: errors are limited, memory
-    stays, and a call that is under way loses nothing."""
+    """Thousands of requests without a credential: errors are limited, memory stays, and a call that
+    is under way loses nothing."""
     one, other = (opened(credential_of(relay, user), home) for home in homes)
     assert [one.allocate(), other.allocate()] == [0, 0]
     assert [one.permit(other.relayed), other.permit(one.relayed)] == [0, 0]
@@ -370,13 +371,21 @@ def test_strangers_disturb_nobody(
             stranger.sock.send(request)
         one.send(other.relayed, b"%d" % number)
         arrived += other.receive(5) == b"%d" % number
-    errors = 0
-    while stranger.receive(QUIET) is not None or errors == 0:
-        errors += 1
+    assert answered(stranger) < 1000
     assert arrived == 100
-    assert memory(relay) - before < 4096, "KiB"
-    limited = metric(relay, "chatmail_turn_errors_limited_total")
-    assert limited > 5000
+    assert memory(relay) - before < 8192, "KiB"
+    assert metric(relay, "chatmail_turn_errors_limited_total") > 1000
+
+
+def answered(stranger: Turn) -> int:
+    """How many messages the server has sent to somebody."""
+    stranger.sock.settimeout(QUIET)
+    for count in itertools.count():
+        try:
+            stranger.sock.recv(2048)
+        except TimeoutError:
+            return count
+    raise AssertionError
 
 
 def memory(relay: Relay) -> int:

@@ -40,7 +40,7 @@ def refused(relay: Relay, calls: str) -> Iterator[None]:
         machine.run("systemctl daemon-reload && systemctl restart dovecot")
 
 
-@pytest.mark.parametrize("limit", REFUSALS)
+@pytest.mark.parametrize("limit", ["instances", pytest.param("watches", marks=pytest.mark.long)])
 def test_a_limit_is_reached(relay: Relay, limit: str) -> None:
     """The client hears by Dovecot's own interval, and its process says once why."""
     user = relay.signup()

@@ -165,6 +165,7 @@ def test_dpkg_asks_nobody(busy: Relay) -> None:
     assert not busy.machine.path("/usr/lib/dovecot-instant").exists()
 
 
+@pytest.mark.long
 def test_the_plugin_comes_and_goes(lab: Lab, repository: Repository, busy: Relay) -> None:
     """Removed and installed again while people write: nobody is kept out, and it works again."""
     lab.serve(repository.folder)

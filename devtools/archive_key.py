@@ -7,6 +7,7 @@ enter. GnuPG itself runs in a root of its own, so this machine needs none.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from devtools import roots
@@ -30,6 +31,11 @@ def home() -> Path:
     return Path(base) / "chatmail-relay" / "archive-key"
 
 
+def locked() -> AbstractContextManager[None]:
+    """Have the key to oneself for a `with` block."""
+    return roots.locked(home().with_name("archive-key.lock"))
+
+
 def tools_root(progress: Progress) -> Path:
     """Return the root with the tools, which is only to be read."""
     return roots.root(TOOLS_SUITE, TOOLS, progress)
@@ -38,7 +44,7 @@ def tools_root(progress: Progress) -> Path:
 def public(progress: Progress) -> bytes:
     """Return the public key as apt reads it (binary OpenPGP), made when there is none."""
     exported = home() / PUBLIC
-    with roots.locked(home().with_name("archive-key.lock")):
+    with locked():
         if not exported.exists():
             with progress.stage("making the key that signs the repository"):
                 _make(exported, progress)

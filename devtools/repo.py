@@ -108,7 +108,9 @@ def _reprepro(folder: Path, suites: Iterable[str], progress: Progress) -> None:
             env={"GNUPGHOME": archive_key.INSIDE},
             binds={folder: "/mnt", archive_key.home(): archive_key.INSIDE},
         )
-        stream(command, progress.detail)
+        # GnuPG's agent is found by all who use the key, and ends with the root it was started in.
+        with archive_key.locked():
+            stream(command, progress.detail)
 
 
 def _replace(old: Path, new: Path) -> None:

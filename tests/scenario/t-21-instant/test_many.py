@@ -1,5 +1,7 @@
-"""Purpose: with ten thousand clients in IDLE, as many as a relay has room for by default, those hear
-at once for whom there is something."""
+"""Purpose: with ten thousand clients in IDLE those hear at once for whom there is something.
+
+They are as many as a relay has room for by default.
+"""
 
 import resource
 import time

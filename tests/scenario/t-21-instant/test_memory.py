@@ -31,6 +31,7 @@ WRAPPERS = {
     "valgrind": f"exec valgrind --leak-check=full --log-file={PLACE}/log.$$ {IMAP}",
     "asan": f"export LD_PRELOAD={PLACE}/libasan.so ASAN_OPTIONS=log_path={PLACE}/log; exec {IMAP}",
 }
+UNLIMITED = {"bookworm": "0", "trixie": "unlimited"}
 ROUNDS = 3
 
 Build = Callable[[Path], None]
@@ -60,8 +61,8 @@ def watched(relay: Relay, tool: str) -> Iterator[None]:
     machine = relay.machine
     machine.write(f"{PLACE}/imap", f'#!/bin/sh\n{WRAPPERS[tool]} "$@"\n', 0o755)
     machine.run(f"chown -R _chatmail {PLACE} && chmod 755 {PLACE}")
-    service = f"executable = {PLACE}/imap\n  vsz_limit = 0\n  process_min_avail = 1\n"
-    machine.write(SNIPPET, f"service imap {{\n  {service}}}\n")
+    limits = f"vsz_limit = {UNLIMITED[machine.suite]}\n  process_min_avail = 1"
+    machine.write(SNIPPET, f"service imap {{\n  executable = {PLACE}/imap\n  {limits}\n}}\n")
     machine.run("systemctl restart dovecot")
     try:
         yield
@@ -112,8 +113,11 @@ def test_memory(fresh_relay: Relay, build: Build, tool: str, tmp_path: Path) -> 
         use(relay)
         loaded = relay.machine.run(f"grep -l {Path(PLUGIN).name} /proc/[0-9]*/maps", check=False)
         assert loaded.stdout
-    reports = relay.machine.run(f"cat {PLACE}/log.*", check=False).stdout
-    assert "instant" not in reports, reports
+    names = relay.machine.run(f"find {PLACE} -name 'log.*'").stdout.split()
+    reports = [relay.machine.read(name) for name in names]
+    assert not [report for report in reports if "instant" in report]
     if tool == "valgrind":
-        assert "ERROR SUMMARY: 0 errors" in reports
-        assert reports.count("ERROR SUMMARY: 0 errors") == reports.count("ERROR SUMMARY:"), reports
+        # One that is killed while it starts has not had the time to tidy up.
+        ended = [report for report in reports if "Process terminating" not in report]
+        assert ended
+        assert not [report for report in ended if "ERROR SUMMARY: 0 errors" not in report]

@@ -15,7 +15,7 @@ from tests.clients.relay import Relay
 
 pytestmark = pytest.mark.long
 
-USERS, EACH = 200, 50  # connections of a user from one address, as many as are allowed
+USERS, EACH = 250, 40  # connections of a user from one address; 50 are allowed
 FILES = 20_000
 AT_ONCE = 0.5  # seconds that Dovecot waits without the plugin
 PATIENCE = 300.0  # seconds until all of them sleep

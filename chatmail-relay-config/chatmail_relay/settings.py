@@ -40,8 +40,15 @@ CERTIFICATE = STATE_DIR / "tls" / "relay.pem"
 PASSWORD_MAX_LENGTH = 512
 """Bytes; longer ones are refused before they are hashed."""
 
+INTERNAL_NAMES = ("doctor", "echo")
+"""Local parts of the accounts that the relay's own programs have: made by those alone, whatever
+the registration, never too old, and in no count."""
+
 RESERVED_NAMES = frozenset(
-    ["echo", "postmaster", "abuse", "mailer-daemon", "root", "admin", "hostmaster", "webmaster"]
+    [
+        *INTERNAL_NAMES,
+        *("postmaster", "abuse", "mailer-daemon", "root", "admin", "hostmaster", "webmaster"),
+    ]
 )
 """Local parts nobody can register, whatever the lengths."""
 
@@ -539,6 +546,11 @@ class Settings:
     @property
     def reserved_names(self) -> frozenset[str]:
         return RESERVED_NAMES
+
+    @property
+    def internal_addresses(self) -> tuple[str, ...]:
+        """The addresses of the relay's own accounts, whether or not they exist."""
+        return tuple(f"{name}@{self.address_domain}" for name in INTERNAL_NAMES)
 
     @property
     def forwarded_addresses(self) -> tuple[str, ...]:

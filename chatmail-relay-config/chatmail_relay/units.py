@@ -122,6 +122,8 @@ UNITS = (
             "/run/chatmail/doveauth/auth.sock",
             "/run/chatmail/doveauth-seen/seen.sock",
             "/run/chatmail/doveauth-policy/policy.sock",
+            "/run/chatmail/doveauth-doctor/account.sock",
+            "/run/chatmail/doveauth-echo/account.sock",
             f"{SPOOL}/maps/recipients.sock",
         ),
         ours=True,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from chatmaild.errors import LaterError
+from chatmaild.errors import LaterError, RefusedError
 
 DAY = 24 * 60 * 60
 PASSWORD_FILE = "password"  # noqa: S105 - a file's name
@@ -72,6 +72,43 @@ class Mailboxes:
                 return _link_password(box, hashed, now)
         except OSError as error:
             raise _later("made", error) from error
+
+    def set_password(self, address: str, hashed: str, now: float) -> None:
+        """Give a user another password; the user is made where there is none.
+
+        Raises RefusedError for a blocked user, who stays so, and LaterError.
+        """
+        if self.create(address, hashed, now):
+            return
+        try:
+            with self._opened(address) as box:
+                if _first_byte(box, PASSWORD_FILE) != b"{":
+                    raise RefusedError("the account is blocked")
+                with _draft(box, hashed, now) as draft:
+                    os.rename(draft, PASSWORD_FILE, src_dir_fd=box, dst_dir_fd=box)
+                os.fsync(box)
+        except OSError as error:
+            raise _later("changed", error) from error
+
+    def remove(self, address: str) -> bool:
+        """Delete a user with all mail; False when there is no such mailbox. Raises LaterError.
+
+        First it is no mailbox any more: whoever is deleted is never there in part.
+        """
+        from shutil import rmtree  # a MiB for what hardly ever happens
+
+        gone = f"{self._dir}/.removed-{os.urandom(8).hex()}"
+        try:
+            Path(f"{self._dir}/{address}").rename(gone)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _later("removed", error) from error
+        try:
+            rmtree(gone)
+        except OSError as error:
+            raise _later("removed whole", error) from error
+        return True
 
     def seen(self, address: str, when: float) -> bool:
         """Note a login on the UTC day of `when`, in Unix seconds; False for an unknown user.
@@ -131,6 +168,18 @@ def midnight(when: float) -> int:
 
 def _link_password(box: int, hashed: str, now: float) -> bool:
     """Write the password file whole and durably under another name, then link it into place."""
+    with _draft(box, hashed, now) as draft:
+        try:
+            os.link(draft, PASSWORD_FILE, src_dir_fd=box, dst_dir_fd=box, follow_symlinks=False)
+        except FileExistsError:
+            return False
+    os.fsync(box)
+    return True
+
+
+@contextmanager
+def _draft(box: int, hashed: str, now: float) -> Iterator[str]:
+    """A password file, whole and on disk, under another name; it is gone after the `with`."""
     draft = f"{PASSWORD_FILE}.{os.urandom(8).hex()}"
     file = os.open(draft, _NEW_FILE, 0o600, dir_fd=box)
     try:
@@ -140,13 +189,18 @@ def _link_password(box: int, hashed: str, now: float) -> bool:
             os.fsync(file)
         finally:
             os.close(file)
-        os.link(draft, PASSWORD_FILE, src_dir_fd=box, dst_dir_fd=box, follow_symlinks=False)
-    except FileExistsError:
-        return False
+        yield draft
     finally:
-        os.unlink(draft, dir_fd=box)
-    os.fsync(box)
-    return True
+        with suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=box)
+
+
+def _first_byte(box: int, name: str) -> bytes:
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=box)
+    try:
+        return os.read(file, 1)
+    finally:
+        os.close(file)
 
 
 def _later(what: str, error: OSError) -> LaterError:

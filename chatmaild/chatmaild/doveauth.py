@@ -8,7 +8,8 @@ request line, one answer line, fields separated by tabs:
 - `seen ADDRESS UNIX_SECONDS`: `ok`, `unknown`, `refused REASON`, `later REASON`.
 - `list`: the addresses, separated by spaces.
 
-Postfix and filtermail ask by socketmap, maps `recipients` and `cleartext`.
+Postfix and filtermail ask by socketmap, maps `recipients` and `cleartext`. The relay's own accounts
+are made at sockets of their own, see `internal`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from chatmail_relay.settings import Settings
 from chatmaild.accounts import Addresses, Mailboxes
 from chatmaild.crypt import hash_password
 from chatmaild.errors import LaterError, RefusedError, RelayError
+from chatmaild.internal import InternalAccount
 from chatmaild.lean import asyncio
 from chatmaild.limits import BlockLimiter, Registration, Shortage, State, machine_state
 from chatmaild.service import run
@@ -54,6 +56,8 @@ class Sockets:
     seen: Path = Path("/run/chatmail/doveauth-seen/seen.sock")
     policy: Path = Path("/run/chatmail/doveauth-policy/policy.sock")
     recipients: Path = Path("/var/spool/postfix/maps/recipients.sock")
+    doctor: Path = Path("/run/chatmail/doveauth-doctor/account.sock")
+    echo: Path = Path("/run/chatmail/doveauth-echo/account.sock")
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,10 @@ async def serve(
             ):
                 answer = LineService(accounts, commands).handle
                 await stack.enter_async_context(listening(path, _lines(peers, answer)))
+            own = (sockets.doctor, sockets.echo)
+            for address, path in zip(settings.internal_addresses, own, strict=True):
+                answers = _internal(address, settings, executor, world or World())
+                await stack.enter_async_context(listening(path, _lines(peers, answers.handle)))
             recipients = Recipients(settings)
             maps: dict[str, Lookup] = {"recipients": recipients.exists}
             await stack.enter_async_context(
@@ -223,6 +231,13 @@ async def serve(
             )
             yield
         await peers.finish(GRACE)
+
+
+def _internal(
+    address: str, settings: Settings, executor: Executor, world: World
+) -> InternalAccount:
+    mailboxes = Mailboxes(Path(settings.domain_dir))
+    return InternalAccount(address, mailboxes, executor, world.hash_password, world.clock)
 
 
 def main() -> int:

@@ -37,6 +37,7 @@ DERIVED = {
     "domain_dir": {"mailboxes_dir", "mail_domain"},
     "forwarded_addresses": {"admin_contact", "mail_domain"},
     "iroh_relay_url": {"iroh_relay", "mail_domain"},
+    "internal_addresses": {"mail_domain"},
     "reserved_names": set[str](),
 }
 """What the properties of Settings are made of."""

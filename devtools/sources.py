@@ -27,7 +27,7 @@ BUILD_PACKAGES = (
     *("dh-python", "dh-virtualenv", "python3-all", "python3-setuptools", "python3-stdeb"),
     "python3-venv",
     *("python3-argcomplete", "python3-debconf", "python3-iniconfig"),
-    *("python3-jinja2", "python3-requests"),
+    *("gettext", "python3-jinja2", "python3-requests", "python3-segno"),
 )
 """What the roots hold beside the minimal set: the build dependencies of all sources."""
 

@@ -58,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_apply(commands)
     _add_rollback(commands)
     _add_dns(commands)
+    _add_www(commands)
     past = commands.add_parser(
         "history",
         help="list the last good configurations",
@@ -153,6 +154,25 @@ def _add_dns(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_root(dns)
 
 
+def _add_www(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    www = commands.add_parser("www", help="look at the web pages", description="The web pages.")
+    actions = www.add_subparsers(dest="action", metavar="ACTION", required=True)
+    preview = actions.add_parser(
+        "preview",
+        help="serve them as they would be published",
+        description="Serve the web pages on this machine as the next apply would publish them, "
+        "with the files in /etc/chatmail-relay/www in the place of ours. Settings and files are "
+        "read anew for every request.",
+    )
+    preview.add_argument(
+        "--address", default="127.0.0.1", help="listen on this address instead of %(default)s"
+    )
+    preview.add_argument(
+        "--port", type=int, default=8000, help="listen on this port instead of %(default)s"
+    )
+    _add_root(preview)
+
+
 def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--diff", action="store_true", help="show what would change, and change nothing"
@@ -179,7 +199,7 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay import commands, dnscommand
+    from chatmail_relay import commands, dnscommand, preview
 
     if options.root.resolve() == Path("/") and os.geteuid() != 0:
         raise OperatorError(
@@ -189,6 +209,7 @@ def _command(options: argparse.Namespace) -> int:
         "apply": commands.apply,
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
+        "www": preview.preview,
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,

@@ -236,6 +236,22 @@ class AbsolutePath:
 
 
 @dataclass(frozen=True)
+class Line(_Plain):
+    """A line of text that people read, or nothing: for the web pages alone, which escape it."""
+
+    longest: int
+
+    @property
+    def allowed(self) -> str:
+        return f"one line of up to {self.longest} printable characters, or nothing"
+
+    def parse(self, text: str) -> str:
+        if len(text) > self.longest or not text.isprintable() or text != text.strip():
+            raise _refuse(text)
+        return text
+
+
+@dataclass(frozen=True)
 class Token(_Plain):
     """A secret word that may stand in a URL, or nothing."""
 

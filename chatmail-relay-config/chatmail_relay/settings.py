@@ -19,6 +19,7 @@ from chatmail_relay.kinds import (
     Addresses,
     Decimal,
     DnsLabel,
+    Line,
     MailAddress,
     MailDomain,
     Networks,
@@ -120,6 +121,22 @@ class Settings:
             "A certificate authority is told it, too.",
             question="Mail address of the relay's administrator:",
             priority="medium",
+        ),
+    )
+    operator_name: str = field(
+        default="",
+        metadata=describe(
+            Line(200),
+            "Who runs this relay: the name of a person or an organisation. The web page and its "
+            "privacy policy show it.",
+        ),
+    )
+    operator_address: str = field(
+        default="",
+        metadata=describe(
+            Line(500),
+            "The postal address of whoever runs this relay, in one line. The privacy policy on "
+            "the web page shows it, as the law of some countries wants.",
         ),
     )
     mailboxes_dir: PurePosixPath = field(

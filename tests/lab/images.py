@@ -26,7 +26,7 @@ RELAY = (
     "libnginx-mod-stream", "lua-socket", "nginx", "opendkim", "openssl", "postfix",
     "postfix-mta-sts-resolver",
     "python3", "python3-debconf", "python3-dnspython", "python3-iniconfig", "python3-jinja2",
-    "python3-requests", "unbound",
+    "python3-requests", "python3-segno", "unbound",
 )  # fmt: skip
 """What the relay's packages take from Debian. One that is missing here is downloaded later on."""
 

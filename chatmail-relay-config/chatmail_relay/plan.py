@@ -108,7 +108,7 @@ def _file(item: Template, content: bytes) -> File:
 
 
 def _web_pages(settings: Settings, host: Host, render: Callable[[str], bytes]) -> Iterator[File]:
-    for path, content in webpage.published(settings, render, echo_bot=host.echo_bot):
+    for path, content in webpage.published(settings, render, echo_bot=host.echobot):
         yield File(settings.www_dir / path, content)
 
 

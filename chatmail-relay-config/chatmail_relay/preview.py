@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from chatmail_relay.errors import OperatorError
-from chatmail_relay.host import echo_bot_installed
+from chatmail_relay.host import ECHOBOT
 from chatmail_relay.output import say
 from chatmail_relay.render import renderer
 from chatmail_relay.settings import DEFAULT_PATH, load
@@ -61,7 +61,7 @@ class Site:
             # That of a relay without a name is answered by a daemon.
             return Page(HTTPStatus.MOVED_PERMANENTLY, location=tapped(settings))
         render = renderer({"settings": settings})
-        ours = dict(published(settings, render, echo_bot=echo_bot_installed(self._root)))
+        ours = dict(published(settings, render, echo_bot=(self._root / ECHOBOT).exists()))
         names = [] if _NOT_SERVED.search(path) else _names(path, accepted)
         for name in names:
             override = self._real(OVERRIDES / name)

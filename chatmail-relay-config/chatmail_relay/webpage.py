@@ -83,7 +83,7 @@ def scanned(settings: Settings) -> str:
 
 def code(text: str) -> bytes:
     """The QR code of TEXT, as a picture that is dark on light on any ground."""
-    import segno  # a third of the time that the other commands take
+    import segno  # here, since most commands draw nothing
 
     picture = BytesIO()
     made = segno.make(text, error="m", micro=False)

@@ -40,6 +40,12 @@ QUIET = 0.3
 
 CLIENTS = network.client_address(0).ipv4
 """Where most of the lab's clients are."""
+OUTSIDE = network.client_address(180).ipv4
+"""The address by which a relay is known whose own is translated, one to one."""
+ROOT: Endpoint = ("198.41.0.4", 53)
+"""A root server of the lab, whose address is public."""
+QUERY = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
+"""For the servers of the root."""
 
 Open = Callable[..., Turn]
 
@@ -186,6 +192,67 @@ def test_coturns_client(
     assert "Total lost packets 0 (0.000000%)" in said, said
 
 
+ONE_TO_ONE = """\
+table ip one_to_one {{
+    chain inward {{
+        type nat hook prerouting priority dstnat
+        ip daddr {outside} dnat to {inside}
+    }}
+    chain outward {{
+        type nat hook postrouting priority srcnat
+        ip saddr {inside} meta l4proto udp snat to {outside}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def translated(relay: Relay) -> Iterator[None]:
+    """Others reach the relay's UDP by another address, and see it come from there."""
+    machine = relay.machine
+    inside = ["ip", "netns", "exec", machine.namespace]
+    proxy = ["ip", "-n", machine.namespace, "neighbour", "{}", "proxy", OUTSIDE, "dev", "eth0"]
+    with namespaces.entered(namespaces.path(machine.namespace)):
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
+    run([word.format("add") for word in proxy])
+    rules = ONE_TO_ONE.format(inside=machine.ipv4, outside=OUTSIDE)
+    run([*inside, "nft", "--file", "-"], stdin=rules)
+    try:
+        yield
+    finally:
+        run([*inside, "nft", "delete", "table", "ip", "one_to_one"])
+        run([word.format("delete") for word in proxy])
+
+
+def test_behind_one_to_one_translation(
+    relay: Relay, translated: None, homes: list[Home], user: User
+) -> None:
+    """Two devices and a public peer are reached by the address that the setting names."""
+    with ExitStack() as stack, relay.changed(turn_public_addresses=OUTSIDE):
+        one, other = (
+            stack.enter_context(at_address(home, OUTSIDE, credential_of(relay, user)))
+            for home in homes
+        )
+        assert [one.allocate(), other.allocate()] == [0, 0]
+        assert one.relayed[0] == other.relayed[0] == OUTSIDE
+        assert [one.permit(other.relayed), other.bind(0x4000, one.relayed)] == [0, 0]
+        for number in range(20):
+            one.send(other.relayed, b"%d to the other" % number)
+            assert other.receive(5) == b"%d to the other" % number
+            other.send_on(0x4000, b"%d to the one" % number)
+            assert one.receive(5) == b"%d to the one" % number
+        assert one.permit(ROOT) == 0
+        one.send(ROOT, QUERY)
+        assert (one.receive(5) or b"")[:2] == QUERY[:2]
+
+
+def at_address(home: Home, address: str, credential: Credential) -> Turn:
+    """A client on a home's device that knows the server by an address."""
+    with home.entered():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    return Turn(sock, (address, credential.port), credential)
+
+
 def test_peers_of_a_closed_network(relay: Relay, homes: list[Home], credential: Credential) -> None:
     """A network that the operator allows is reached; nothing is lost on the way."""
     with relay.changed(turn_allowed_peers="10.83.0.0/16"):
@@ -198,11 +265,8 @@ def test_peers_of_a_closed_network(relay: Relay, homes: list[Home], credential: 
 
 def _echoed(relay: Relay, home: Home, credential: Credential, peer: socket.socket) -> int:
     """How many of 50 packets to a peer, and back, arrive."""
-    with home.entered():
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server = (relay.machine.ipv4, credential.port)
     peer.settimeout(5)
-    with Turn(sock, server, credential) as one:
+    with at_address(home, relay.machine.ipv4, credential) as one:
         assert one.allocate() == 0
         there = peer.getsockname()
         assert one.permit(there) == 0
@@ -272,12 +336,9 @@ def test_public_peer_is_reached(relay: Relay, opened: Open, credential: Credenti
     """The lab's root servers have public addresses: one answers over the relay."""
     client = opened(credential, relay.place)
     assert client.allocate() == 0
-    assert client.permit(("198.41.0.4", 53)) == 0
-    query = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
-    client.send(("198.41.0.4", 53), query)
-    answer = client.receive(5)
-    assert answer is not None
-    assert answer[:2] == query[:2]
+    assert client.permit(ROOT) == 0
+    client.send(ROOT, QUERY)
+    assert (client.receive(5) or b"")[:2] == QUERY[:2]
 
 
 def test_own_services_are_not_reached(

@@ -5,6 +5,7 @@ channel; between the homes no packet passes. The rest is asked as any client can
 """
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -169,6 +170,18 @@ def test_end_in_order(relay: Relay) -> None:
     relay.machine.run(
         f"for i in $(seq 100); do sleep 0.1; systemctl is-active -q {UNIT} && exit; done; exit 1"
     )
+
+
+@pytest.mark.long
+def test_bandwidth(relay: Relay, channel: tuple[Channel, Channel]) -> None:
+    """What one app sends passes no faster than the setting, and arrives all the same."""
+    alice, bob = channel
+    size, rate = 100_000, 16 * 1024
+    with relay.changed(max_stream_kib_per_second=rate // 1024):
+        assert passes(alice, bob, patience=RESTART), alice.person.log
+        start = time.monotonic()
+        assert passes(alice, bob, size=size, patience=60)
+        assert time.monotonic() - start > (size - 2 * rate) / rate - 1
 
 
 @pytest.mark.parametrize("change", ["s/enable_stun/enabel_stun/", "s/127.0.0.1/[::]/", "gone"])

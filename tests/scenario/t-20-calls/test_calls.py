@@ -241,9 +241,7 @@ def test_behind_one_to_one_translation(
             assert other.receive(5) == b"%d to the other" % number
             other.send_on(0x4000, b"%d to the one" % number)
             assert one.receive(5) == b"%d to the one" % number
-        assert one.permit(ROOT) == 0
-        one.send(ROOT, QUERY)
-        assert (one.receive(5) or b"")[:2] == QUERY[:2]
+        assert reaches_root(one)
 
 
 def at_address(home: Home, address: str, credential: Credential) -> Turn:
@@ -251,6 +249,16 @@ def at_address(home: Home, address: str, credential: Credential) -> Turn:
     with home.entered():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     return Turn(sock, (address, credential.port), credential)
+
+
+def reaches_root(client: Turn) -> bool:
+    """Whether a root server answers; asked again, as resolvers do, where UDP loses a packet."""
+    assert client.permit(ROOT) == 0
+    for _ in range(turn.RETRIES):
+        client.send(ROOT, QUERY)
+        if (client.receive(turn.RETRY_SECONDS) or b"")[:2] == QUERY[:2]:
+            return True
+    return False
 
 
 def test_peers_of_a_closed_network(relay: Relay, homes: list[Home], credential: Credential) -> None:
@@ -336,9 +344,7 @@ def test_public_peer_is_reached(relay: Relay, opened: Open, credential: Credenti
     """The lab's root servers have public addresses: one answers over the relay."""
     client = opened(credential, relay.place)
     assert client.allocate() == 0
-    assert client.permit(ROOT) == 0
-    client.send(ROOT, QUERY)
-    assert (client.receive(5) or b"")[:2] == QUERY[:2]
+    assert reaches_root(client)
 
 
 def test_own_services_are_not_reached(

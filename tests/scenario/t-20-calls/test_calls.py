@@ -210,18 +210,22 @@ table ip one_to_one {{
 def translated(relay: Relay) -> Iterator[None]:
     """Others reach the relay's UDP by another address, and see it come from there."""
     machine = relay.machine
-    inside = ["ip", "netns", "exec", machine.namespace]
-    proxy = ["ip", "-n", machine.namespace, "neighbour", "{}", "proxy", OUTSIDE, "dev", "eth0"]
+    ip = ["ip", "-n", machine.namespace]
+    nft = ["ip", "netns", "exec", machine.namespace, "nft"]
     with namespaces.entered(namespaces.path(machine.namespace)):
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
-    run([word.format("add") for word in proxy])
-    rules = ONE_TO_ONE.format(inside=machine.ipv4, outside=OUTSIDE)
-    run([*inside, "nft", "--file", "-"], stdin=rules)
+    # So the relay says on the wire that it has the address: a route to it leads elsewhere.
+    run([*ip, "link", "add", "outside", "type", "veth", "peer", "unused"])
+    run([*ip, "link", "set", "outside", "up"])
+    run([*ip, "route", "add", OUTSIDE, "dev", "outside"])
+    run([*ip, "neighbour", "add", "proxy", OUTSIDE, "dev", "eth0"])
+    run([*nft, "-f", "-"], stdin=ONE_TO_ONE.format(inside=machine.ipv4, outside=OUTSIDE))
     try:
         yield
     finally:
-        run([*inside, "nft", "delete", "table", "ip", "one_to_one"])
-        run([word.format("delete") for word in proxy])
+        run([*nft, "delete", "table", "ip", "one_to_one"])
+        run([*ip, "neighbour", "delete", "proxy", OUTSIDE, "dev", "eth0"])
+        run([*ip, "link", "delete", "outside"])
 
 
 def test_behind_one_to_one_translation(

@@ -59,6 +59,9 @@ setup(
     ],
     cmdclass={"build_py": BuildWithCatalogues},
     install_requires=["iniconfig"],
-    extras_require={"apply": ["argcomplete", "dnspython", "jinja2", "requests", "segno"]},
+    extras_require={
+        "apply": ["argcomplete", "dnspython", "jinja2", "requests", "segno"],
+        "doctor": ["aioice", "dkimpy"],
+    },
     entry_points={"console_scripts": ["chatmail-relay = chatmail_relay.cli:main"]},
 )

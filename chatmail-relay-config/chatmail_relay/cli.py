@@ -59,6 +59,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_rollback(commands)
     _add_dns(commands)
     _add_www(commands)
+    _add_doctor(commands)
+    _add_status(commands)
     past = commands.add_parser(
         "history",
         help="list the last good configurations",
@@ -173,6 +175,35 @@ def _add_www(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_root(preview)
 
 
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="try whether the relay works, and say what does not",
+        description="Prove the relay by using it: a message to oneself and one to another relay "
+        "and back, port 25 both ways, our signature, every certificate and record, calls, streams, "
+        "notifications, queues, clock, disk, keys and versions. Each fault is said with what it "
+        "means, its likely cause and the next command; what follows from it is not judged. A timer "
+        "does this once a day, and mails the contact when something is wrong.",
+        epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 wrong usage.",
+    )
+    doctor.add_argument("--json", action="store_true", help="show the findings as JSON")
+    doctor.add_argument(
+        "--mail", action="store_true", help="tell admin_contact by mail when something is wrong"
+    )
+
+
+def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    status = commands.add_parser(
+        "status",
+        help="show on one screen how the relay is",
+        description="Show version, domain, certificate, units, ports, queue, disk, accounts, "
+        "the messages of the last hour and day, the last expiry, and what needs doing.",
+        epilog="Exit codes, for monitoring: 0 nothing needs doing; 1 something does; 2 wrong "
+        "usage.",
+    )
+    status.add_argument("--json", action="store_true", help="show it as JSON")
+
+
 def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--diff", action="store_true", help="show what would change, and change nothing"
@@ -201,7 +232,8 @@ def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
     from chatmail_relay import commands, dnscommand, preview
 
-    if options.root.resolve() == Path("/") and os.geteuid() != 0:
+    root: Path = getattr(options, "root", Path("/"))
+    if root.resolve() == Path("/") and os.geteuid() != 0:
         raise OperatorError(
             "only root can do that", f"Run `sudo chatmail-relay {options.command}`."
         )
@@ -210,11 +242,25 @@ def _command(options: argparse.Namespace) -> int:
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
         "www": preview.preview,
+        "doctor": _doctor,
+        "status": _status,
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,
     }
     return run[options.command](options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from chatmail_relay.doctor.command import doctor  # takes longer to load than all others
+
+    return doctor(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from chatmail_relay.doctor.status import status
+
+    return status(options)
 
 
 def _complain(error: OperatorError) -> None:

@@ -17,6 +17,7 @@ from chatmail_relay.inifile import IniFile
 from chatmail_relay.kinds import (
     AbsolutePath,
     Addresses,
+    Bot,
     Decimal,
     DnsLabel,
     Line,
@@ -137,6 +138,15 @@ class Settings:
             Line(500),
             "The postal address of whoever runs this relay, in one line. The privacy policy on "
             "the web page shows it, as the law of some countries wants.",
+        ),
+    )
+    doctor_peer: str = field(
+        default="",
+        metadata=describe(
+            Bot(),
+            "An echo bot at another relay, with which `chatmail-relay doctor` tries whether mail "
+            "passes both ways: its address, where that relay has its invite link at /echo/, or the "
+            "invite link itself. When empty this is not tried.",
         ),
     )
     mailboxes_dir: PurePosixPath = field(

@@ -37,6 +37,8 @@ MXDELIV = "chatmail-mxdeliv.service"
 DELIVER = "chatmail-deliver.service"
 TURN = "chatmail-turn.service"
 IROH_RELAY = "chatmail-iroh-relay.service"
+DOCTOR = "chatmail-doctor.service"
+DOCTOR_TIMER = "chatmail-doctor.timer"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ STARTED_BY_OTHERS = (
     "chatmail-acme-retry.timer",
     ACME,
     CERTIFICATE,
+    DOCTOR,
 )
 """Units of ours which run when a timer, a path or a failure of another says so."""
 
@@ -223,6 +226,7 @@ UNITS = (
     Unit(CERTIFICATE_PATH, (), ours=True, needed=from_elsewhere),
     Unit(CERTIFICATE_TIMER, (), ours=True),
     Unit(ACME_TIMER, (), ours=True, needed=by_acme),
+    Unit(DOCTOR_TIMER, (), ours=True),
 )
 
 

@@ -162,6 +162,18 @@ def test_sandbox_of_what_runs_as_root(name: str) -> None:
     assert "/var/spool/postfix" in unit["InaccessiblePaths"]
 
 
+def test_sandbox_of_the_doctor() -> None:
+    """Root in name: it goes to every daemon's socket, and can change next to nothing."""
+    unit = service("chatmail-doctor.service")
+    assert unit["Type"] == "oneshot"
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["ReadWritePaths"] == "/run /var/lib/chatmail-relay /var/spool/postfix"
+    assert unit["NoNewPrivileges"] == "yes"
+    assert unit["SystemCallFilter"] == "@system-service"
+    assert "CAP_SYS_ADMIN" not in unit["CapabilityBoundingSet"]
+    assert unit["SocketBindDeny"] == "ipv4:tcp ipv6:tcp"
+
+
 @daemons
 def test_credential_is_its_own(unit: Unit) -> None:
     """Each daemon gets the file which apply writes for it."""

@@ -120,9 +120,9 @@ def checks(world: World) -> list[Check]:
             "peer",
             "a message to another relay and back",
             bound(peer.look),
-            needs=("mail", "dkim", "resolver"),
+            needs=("mail", "dkim", "resolver", "port-25-out"),
             explained_by=(
-                *("port-25-out", "dns", "certificate", "mta-sts", "clock"),
+                *("dns", "certificate", "mta-sts", "clock"),
                 *those("chatmail-mta-sts", "chatmail-deliver", "chatmail-mxdeliv"),
             ),
         ),

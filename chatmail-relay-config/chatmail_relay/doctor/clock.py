@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
+from chatmail_relay.doctor.web import unverified_is_meant
 from chatmail_relay.doctor.world import World
 
 TOLERANCE = 30.0
@@ -21,6 +22,7 @@ DEBIAN = "https://deb.debian.org/"
 
 def look(world: World, peer_domain: str) -> Finding:
     """Ask the servers this relay has to do with for the time."""
+    unverified_is_meant()
     places = tuple(_places(world, peer_domain))
     with ThreadPoolExecutor(len(places)) as pool:
         found = pool.map(lambda place: _difference(world, place), places)

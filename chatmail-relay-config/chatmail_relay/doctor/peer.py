@@ -25,6 +25,7 @@ from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.naming import LITERAL
 from chatmail_relay.doctor.openpgp import Key, Unreadable, join_request
 from chatmail_relay.doctor.post import Mailbox, Trouble, send
+from chatmail_relay.doctor.web import unverified_is_meant
 from chatmail_relay.doctor.world import Identity, World
 
 PATIENCE = 45.0
@@ -78,6 +79,8 @@ def look(world: World) -> Finding:
     setting = world.settings.doctor_peer
     if not setting:
         return skipped(UNSET)
+    if domain_of(setting) == world.settings.mail_domain:
+        return skipped("doctor_peer is at this relay: it has to be at another")
     invite = parse(setting) or _fetched(world, setting)
     if invite is None:
         return _no_invite(domain_of(setting))
@@ -101,6 +104,7 @@ def _fetched(world: World, address: str) -> Invite | None:
 
     domain = domain_of(address)
     verify = not domain.startswith("_")
+    unverified_is_meant()
     try:
         with requests.Session() as session:
             session.trust_env = False

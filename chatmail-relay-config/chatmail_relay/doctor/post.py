@@ -118,8 +118,11 @@ class Mailbox:
     def empty(self) -> None:
         """Delete all that is there."""
         with _explained("IMAP does not delete a message"):
-            self._imap.store("1:*", "+FLAGS.SILENT", "(\\Deleted)")
-            self._imap.expunge()
+            self._imap.noop()
+            _kind, data = self._imap.search(None, "ALL")
+            if numbers := data[0].split() if data and data[0] else []:
+                self._imap.store(b",".join(numbers).decode(), "+FLAGS.SILENT", "(\\Deleted)")
+                self._imap.expunge()
 
     def metadata(self, key: str) -> str:
         """The value of a shared entry of the server's; empty when there is none."""

@@ -12,30 +12,62 @@ from chatmail_relay.dnsservers import Directory, ServerView
 from chatmail_relay.dnswire import Wire
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.world import World
+from chatmail_relay.settings import Settings
+from chatmail_relay.tree import Tree
 
 ELSEWHERE = "debian.org"
 """A domain that is there; names below it which nobody has asked for are in no cache."""
+ROOT_HINTS = "/usr/share/dns/root.hints"
+ENOUGH_SERVERS, SOON = 6, 2.0
+"""How many servers above are asked, and the seconds each has to answer."""
 LITERAL = "the relay has an address and no name"
 
 
 def resolver(world: World) -> Finding:
-    """Have the relay's resolver look up what it cannot know yet."""
-    wire, problems = Wire(timeout=world.timeout, tries=1), {}
+    """Have the relay's resolver look up what it cannot know yet, and ask those that it asks.
+
+    For a day it answers from old data when nobody can be asked, so its answer alone says little.
+    """
+    problems = _unresolved(world, Wire(timeout=world.timeout, tries=1))
+    return judge_resolver(problems or _unreachable(world, Wire(timeout=SOON, tries=1)))
+
+
+def _unresolved(world: World, wire: Wire) -> dict[str, str]:
+    problems: dict[str, str] = {}
     asked = [ELSEWHERE] if world.settings.is_address_literal else [world.settings.mail_domain]
     for domain in dict.fromkeys((*asked, ELSEWHERE)):
         name = dns.name.from_text(f"chatmail-doctor-{secrets.token_hex(6)}.{domain}")
         try:
             wire.ask(RESOLVER, name, "A", recursive=True)
-            break
+            return {}
         except Unanswered as reason:
             problems[domain] = str(reason)
-    else:
-        return judge_resolver(problems)
-    return judge_resolver({})
+    return problems
+
+
+def _unreachable(world: World, wire: Wire) -> dict[str, str]:
+    """Why none of some servers above answers; nothing when one does."""
+    problems: dict[str, str] = {}
+    for address in upstream(world.settings, world.tree)[:ENOUGH_SERVERS]:
+        try:
+            wire.ask(address, dns.name.root, "NS", recursive=bool(world.settings.resolver_forward))
+            return {}
+        except Unanswered as reason:
+            problems[address] = str(reason)
+    return problems
+
+
+def upstream(settings: Settings, tree: Tree) -> list[str]:
+    """The servers that the relay's resolver asks: the forwarders, or those of the root."""
+    if settings.resolver_forward:
+        return list(settings.resolver_forward)
+    lines = (tree.look(ROOT_HINTS).content or b"").decode("ascii", "replace").splitlines()
+    words = [line.split() for line in lines if not line.startswith(";")]
+    return [word[-1] for word in words if len(word) > 2 and word[-2] in ("A", "AAAA")]
 
 
 def judge_resolver(problems: Mapping[str, str]) -> Finding:
-    """Whether anything was found; PROBLEMS by domain, where nothing was."""
+    """Whether anything was found; PROBLEMS by domain or server, where nothing was."""
     if not problems:
         return fine("finds names which it did not know")
     what = "; ".join(f"{domain}: {problem}" for domain, problem in problems.items())

@@ -36,7 +36,14 @@ FORGET = (
     "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(9); "
     f"s.connect('{SOCKET}'); s.sendall(b'remove\\n'); s.recv(99)"
 )
-DROP = "table inet doctor {{ chain in {{ type filter hook input priority 0; {rule} drop; }} }}"
+DROP = """\
+table inet doctor {
+    chain arriving {
+        type filter hook input priority filter
+        udp dport 3478 drop
+    }
+}
+"""
 
 Found = dict[str, Any]
 
@@ -186,15 +193,14 @@ def expired_certificate(around: Around) -> Iterator[str]:
 @contextmanager
 def dns_down(around: Around) -> Iterator[str]:
     """The servers of the root cannot be reached."""
-    servers = (network.ROOT_SERVERS4[0], network.ROOT_SERVERS6[0])
+    servers = " ".join((*network.ROOT_SERVERS4, *network.ROOT_SERVERS6))
     machine = around.relay.machine
-    for address in servers:
-        machine.run(["ip", "route", "add", "unreachable", address])
+    every = f"for a in {servers}; do ip route {{}} unreachable $a; done"
+    machine.run(every.format("add"))
     try:
         yield ""
     finally:
-        for address in servers:
-            machine.run(["ip", "route", "delete", "unreachable", address])
+        machine.run(every.format("delete"))
         machine.run("systemctl restart chatmail-resolver")  # it remembers who did not answer
 
 
@@ -229,7 +235,7 @@ def clock_off(around: Around) -> Iterator[str]:
 def turn_port_blocked(around: Around) -> Iterator[str]:
     """The machine's firewall drops what comes to UDP port 3478."""
     nft = ["ip", "netns", "exec", around.relay.machine.namespace, "nft"]
-    run([*nft, "-f", "-"], stdin=DROP.format(rule="udp dport 3478"))
+    run([*nft, "-f", "-"], stdin=DROP)
     try:
         yield ""
     finally:
@@ -312,7 +318,7 @@ def test_the_contact_is_told(around: Around) -> None:
     assert done.returncode != 0
     mail = around.sink.wait_for_mail(b"filtermail.service does not run")
     assert mail.recipients == (CONTACT,)
-    assert mail.sender == ""
+    assert mail.sender in ("", "<>")
     assert b"DKIM-Signature: " in mail.content
     machine.run("systemctl start chatmail-doctor")
     timer = around.relay.properties("chatmail-doctor.timer", "ActiveState", "UnitFileState")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from chatmail_relay.doctor import (
     calls,
+    naming,
     outcomes,
     overview,
     peer,
@@ -20,6 +21,8 @@ from chatmail_relay.doctor.queues import Waiting
 from chatmail_relay.tree import Tree
 from chatmaild.pushjournal import added, removed
 from chatmaild.pushqueue import Key
+
+from tests.unit.fakes import settings
 
 NOW = 1_800_000_000.0
 FINGERPRINT = "0123456789ABCDEF" * 2 + "01234567"
@@ -109,6 +112,25 @@ def test_waiting_notifications() -> None:
 def test_durations(seconds: float, words: str) -> None:
     """Time in the unit people would take."""
     assert queues.duration(seconds) == words
+
+
+HINTS = """\
+; This file holds the information on root name servers
+.                        3600000      NS    A.ROOT-SERVERS.NET.
+A.ROOT-SERVERS.NET.      3600000      A     198.41.0.4
+A.ROOT-SERVERS.NET.      3600000      AAAA  2001:503:ba3e::2:30
+"""
+
+
+def test_servers_above(tmp_path: Path) -> None:
+    """The root's as Debian lists them, unless there are forwarders."""
+    tree = Tree(tmp_path)
+    assert naming.upstream(settings(), tree) == []
+    path = tree.real(naming.ROOT_HINTS)
+    path.parent.mkdir(parents=True)
+    path.write_text(HINTS, encoding="ascii")
+    assert naming.upstream(settings(), tree) == ["198.41.0.4", "2001:503:ba3e::2:30"]
+    assert naming.upstream(settings(resolver_forward="192.0.2.53"), tree) == ["192.0.2.53"]
 
 
 def test_versions_of_apt() -> None:

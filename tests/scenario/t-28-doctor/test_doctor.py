@@ -40,7 +40,8 @@ DROP = """\
 table inet doctor {
     chain arriving {
         type filter hook input priority filter
-        udp dport 3478 drop
+        ip daddr != 127.0.0.0/8 udp dport 3478 drop
+        ip6 daddr != ::1 udp dport 3478 drop
     }
 }
 """

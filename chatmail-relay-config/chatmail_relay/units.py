@@ -39,6 +39,7 @@ TURN = "chatmail-turn.service"
 IROH_RELAY = "chatmail-iroh-relay.service"
 DOCTOR = "chatmail-doctor.service"
 DOCTOR_TIMER = "chatmail-doctor.timer"
+ECHOBOT = "chatmail-echobot.service"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def from_elsewhere(settings: Settings, _host: Host) -> bool:
 def runs_iroh_relay(settings: Settings, _host: Host) -> bool:
     """Whether apps are sent to this machine for streams."""
     return settings.runs_iroh_relay
+
+
+def has_echobot(_settings: Settings, host: Host) -> bool:
+    """Whether there is a bot to run, which comes in a package of its own."""
+    return host.echobot
 
 
 @dataclass(frozen=True)
@@ -223,6 +229,14 @@ UNITS = (
         ),
     ),
     Unit(REDIRECTOR, (Probe("http", "127.0.0.1:80"),), ours=True, needed=port_80_is_acmetools),
+    # Nobody asks whether it answers: the relay's configuration does not fail with its bot.
+    Unit(
+        ECHOBOT,
+        (),
+        ours=True,
+        settings=("mail_domain", "max_user_send_per_minute", "max_user_send_burst"),
+        needed=has_echobot,
+    ),
     Unit(CERTIFICATE_PATH, (), ours=True, needed=from_elsewhere),
     Unit(CERTIFICATE_TIMER, (), ours=True),
     Unit(ACME_TIMER, (), ours=True, needed=by_acme),

@@ -21,9 +21,13 @@ REPEATED = (
 )
 
 TRIXIE = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=2, ipv6=True)
-TRIXIE_WITHOUT_IPV6 = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False)
+TRIXIE_WITHOUT_IPV6 = Host(
+    dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False, echobot=True
+)
 BOOKWORM = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=2, ipv6=True)
-BOOKWORM_WITHOUT_IPV6 = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=8, ipv6=False)
+BOOKWORM_WITHOUT_IPV6 = Host(
+    dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=8, ipv6=False, echobot=True
+)
 
 PLAIN = "mail_domain = _alpha.lab\n"
 ACME = "mail_domain = chat.example.org\n"

@@ -8,6 +8,7 @@ import pytest
 from chatmail_relay.settings import Settings, abouts
 from chatmail_relay.units import (
     DELIVER,
+    ECHOBOT,
     FILTERMAIL,
     IROH_RELAY,
     METADATA,
@@ -54,7 +55,9 @@ RESTARTED = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s")
 daemons = pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.settings], ids=lambda unit: unit.name
 )
-ours = pytest.mark.parametrize("name", [unit.name for unit in UNITS if unit.ours and unit.probes])
+ours = pytest.mark.parametrize(
+    "name", [*(unit.name for unit in UNITS if unit.ours and unit.probes), ECHOBOT]
+)
 oneshots = pytest.mark.parametrize("name", [unit for unit in OURS if unit in STARTED_SERVICES])
 
 
@@ -130,6 +133,11 @@ def test_sandbox(name: str) -> None:
         assert unit["RestrictAddressFamilies"] == "AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
         assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "ipv4:tcp:3340")
+    elif name == ECHOBOT:  # a user of Dovecot and Postfix
+        assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
+        assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+        assert unit["SocketBindDeny"] == "any"
+        assert unit["MemoryMax"] == "256M"
     elif name == FILTERMAIL:  # asks the resolver
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "127.0.0.83")

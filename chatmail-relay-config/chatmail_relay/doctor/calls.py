@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.world import World
 
-PATIENCE = 6.0
+PATIENCE = 4.0
 """Seconds for an allocation: packets may get lost."""
 
 

@@ -289,7 +289,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "DNS down": (dns_down, "resolver", "no names are found"),
     "filter stopped": (filter_stopped, "filtermail", "filtermail.service does not run"),
     "disk nearly full": (disk_nearly_full, "disk", "nearly full"),
-    "clock off": (clock_off, "clock", "7200 s behind"),
+    "clock off": (clock_off, "clock", " s behind, as 1 server say"),
     "TURN port blocked": (turn_port_blocked, "turn", "no answer"),
     "push server unreachable": (push_server_unreachable, "notifications", NOTIFY),
     "queue stuck": (queue_stuck, "queue", "on hold"),

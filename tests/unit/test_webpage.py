@@ -3,11 +3,13 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 
 import pytest
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.plan import make_plan
 from chatmail_relay.render import renderer, size
 from chatmail_relay.settings import Settings
 from chatmail_relay.translations import translated
@@ -23,6 +25,7 @@ from chatmail_relay.webpage import (
 
 from devtools import translations
 from devtools.sources import REPOSITORY
+from tests.golden import TRIXIE
 
 KIB = 1024
 ALL_PAGES = [f"{language}/{page}" for language in LANGUAGES for page in PAGES]
@@ -189,10 +192,18 @@ def test_a_relay_without_a_name() -> None:
     assert made["qr.svg"].encode() == code("https://192.0.2.1/new")
 
 
-def test_the_bot_is_shown_where_it_is() -> None:
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_bot_is_shown_where_it_is(installed: bool) -> None:
     """Only a relay with the echo bot leads to it."""
-    assert "/echo/" in site(echo_bot=True)["fr/index.html"]
-    assert not any("/echo/" in page for page in site().values())
+    settings = Settings.from_text("[params]\nmail_domain = chat.example.org\n")
+    plan = make_plan(settings, replace(TRIXIE, echobot=installed))
+    pages = {
+        str(file.path.relative_to(settings.www_dir)): file.content
+        for file in plan.files
+        if file.path.is_relative_to(settings.www_dir)
+    }
+    for language in LANGUAGES:
+        assert (b'href="/echo/"' in pages[f"{language}/index.html"]) == installed
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ RELAY = Source(
     "chatmail-relay",
     ("chatmail-relay", "chatmaild"),
     (
-        *("debian", "chatmaild", "chatmail-relay-config"),
+        *("debian", "chatmaild", "chatmail-relay-config", "monitoring"),
         # The daemons take the settings alone from there.
         ":!chatmail-relay-config/chatmail_relay/templates",
     ),

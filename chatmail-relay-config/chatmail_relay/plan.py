@@ -118,6 +118,6 @@ def _credentials(settings: Settings, host: Host) -> Iterator[File]:
     for unit in units_of(settings, host):
         if unit.settings:
             values = (f"{key} = {settings.format(key)}".rstrip() for key in unit.settings)
-            path = STATE_DIR / "settings" / f"{unit.name.removesuffix('.service')}.ini"
+            path = STATE_DIR / "settings" / f"{unit.name.rpartition('.')[0]}.ini"
             content = "\n".join([f"[{SECTION}]", *values, ""])
             yield File(path, content.encode(), mode=0o600, restart=(unit.name,))

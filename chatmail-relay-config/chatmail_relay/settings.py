@@ -466,6 +466,22 @@ class Settings:
             "network. Packets are relayed to public addresses only where this is empty.",
         ),
     )
+    metrics_enabled: bool = field(
+        default=True,
+        metadata=describe(
+            YesNo(),
+            "Whether the relay tells Prometheus how it is: sums, at https://DOMAIN/metrics, and "
+            "counters of its logs on 127.0.0.1:3903. Nobody's address is in them.",
+        ),
+    )
+    metrics_networks: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            Networks(),
+            "The networks that can read https://DOMAIN/metrics; one address is a network, too, "
+            "such as 192.0.2.1/32. When empty everybody can.",
+        ),
+    )
     appversions_file: PurePosixPath | None = field(
         default=None,
         metadata=describe(

@@ -40,6 +40,10 @@ IROH_RELAY = "chatmail-iroh-relay.service"
 DOCTOR = "chatmail-doctor.service"
 DOCTOR_TIMER = "chatmail-doctor.timer"
 ECHOBOT = "chatmail-echobot.service"
+METRICS = "chatmail-metrics.service"
+METRICS_TIMER = "chatmail-metrics.timer"
+MTAIL = "chatmail-mtail.service"
+LOG_FEED = "chatmail-log-feed.service"
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,10 @@ STARTED_BY_OTHERS = (
     ACME,
     CERTIFICATE,
     DOCTOR,
+    METRICS,
+    LOG_FEED,
 )
-"""Units of ours which run when a timer, a path or a failure of another says so."""
+"""Units of ours which run when a timer, a path, another unit or its failure says so."""
 
 
 def always(_settings: Settings, _host: Host) -> bool:
@@ -105,7 +111,7 @@ class Unit:
     probes: tuple[Probe, ...]
     ours: bool = False
     settings: tuple[str, ...] = ()
-    """What it reads of chatmail.ini when it starts; it is given no more than that."""
+    """What it reads of chatmail.ini when it starts, or what a timer starts; no more is given."""
     needed: Condition = always
     """Whether it runs in a relay with these settings on this host; else it is stopped."""
 
@@ -121,6 +127,11 @@ def _delivers_over_https(settings: Settings, _host: Host) -> bool:
 def relays_calls(settings: Settings, _host: Host) -> bool:
     """Whether calls get help through NATs."""
     return settings.turn_enabled
+
+
+def tells_figures(settings: Settings, _host: Host) -> bool:
+    """Whether Prometheus is told how the relay is."""
+    return settings.metrics_enabled
 
 
 UNITS = (
@@ -241,6 +252,14 @@ UNITS = (
     Unit(CERTIFICATE_TIMER, (), ours=True),
     Unit(ACME_TIMER, (), ours=True, needed=by_acme),
     Unit(DOCTOR_TIMER, (), ours=True),
+    Unit(MTAIL, (Probe("http", "127.0.0.1:3903"),), ours=True, needed=tells_figures),
+    Unit(
+        METRICS_TIMER,
+        (),
+        ours=True,
+        settings=("mail_domain", "mailboxes_dir", "turn_enabled"),
+        needed=tells_figures,
+    ),
 )
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from chatmail_relay.settings import Settings
 
 from chatmaild.accounts import Addresses, Mailboxes
+from chatmaild.counts import Tally, counting
 from chatmaild.crypt import hash_password
 from chatmaild.errors import LaterError, RefusedError, RelayError
 from chatmaild.internal import InternalAccount
@@ -58,6 +59,7 @@ class Sockets:
     recipients: Path = Path("/var/spool/postfix/maps/recipients.sock")
     doctor: Path = Path("/run/chatmail/doveauth-doctor/account.sock")
     echo: Path = Path("/run/chatmail/doveauth-echo/account.sock")
+    counts: Path = Path("/run/chatmail/doveauth-counts/counts.sock")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Accounts:
         """Make an account: `ok` or `exists`. Raises RefusedError and LaterError."""
         normal = self._addresses.normal(address)
         if normal is None:
-            raise RefusedError("not an address of this relay")
+            raise RefusedError("not an address of this relay", "name")
         if first := self._under_way.get(normal):
             await asyncio.wait([first])
         if self._mailboxes.exists(normal):
@@ -96,7 +98,7 @@ class Accounts:
         self._registration.check(normal, password)
         self._shortage.check(self._world.machine(self._folder))
         if normal in self._under_way or len(self._under_way) >= MAX_WAITING:
-            raise LaterError("too many accounts are being made at once")
+            raise LaterError("too many accounts are being made at once", "busy")
         give_back = self._limiter.take(client)
         made = asyncio.get_running_loop().run_in_executor(
             self._executor, self._hash_and_make, normal, password
@@ -138,9 +140,10 @@ class Accounts:
 class LineService:
     """The line protocol: which commands a socket offers, and their answers as lines."""
 
-    def __init__(self, accounts: Accounts, commands: frozenset[str]) -> None:
+    def __init__(self, accounts: Accounts, commands: frozenset[str], tally: Tally) -> None:
         self._accounts = accounts
         self._commands = commands
+        self._tally = tally
 
     def handle(self, line: bytes) -> bytes | Awaitable[bytes]:
         """The answer to one request line."""
@@ -160,8 +163,11 @@ class LineService:
 
     async def _create(self, address: str, password: bytes, client: str) -> bytes:
         try:
-            return _line(await self._accounts.create(address, password, client))
+            answer = await self._accounts.create(address, password, client)
+            self._tally["created",] += answer == "ok"
+            return _line(answer)
         except RelayError as error:
+            self._tally["refused", error.reason] += 1
             log.warning("an account was not made (%s): %s", error.code, error)
             return _refusal(error)
 
@@ -209,12 +215,13 @@ async def serve(
     with ThreadPoolExecutor(threads, thread_name_prefix="hash") as executor:
         accounts = Accounts(settings, executor, world)
         peers = Peers(MAX_CONNECTIONS)
+        tally = Tally({("created",): 0})
         async with AsyncExitStack() as stack:
             for path, commands in (
                 (sockets.auth, frozenset(("create", "seen", "list"))),
                 (sockets.seen, frozenset(("seen",))),
             ):
-                answer = LineService(accounts, commands).handle
+                answer = LineService(accounts, commands, tally).handle
                 await stack.enter_async_context(listening(path, _lines(peers, answer)))
             own = (sockets.doctor, sockets.echo)
             for address, path in zip(settings.internal_addresses, own, strict=True):
@@ -229,6 +236,7 @@ async def serve(
             await stack.enter_async_context(
                 listening(sockets.policy, _netstrings(peers, SocketMap(maps)))
             )
+            await stack.enter_async_context(counting(sockets.counts, lambda: tally))
             yield
         await peers.finish(GRACE)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chatmail_relay.settings import Settings
 
 from chatmaild.accounts import DAY, Addresses
+from chatmaild.counts import Tally, counting
 from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import LaterError, RefusedError
 from chatmaild.lineclient import LineClient
@@ -24,6 +25,7 @@ from chatmaild.streams import Connection, Peers, cut_line, listening
 
 PREFIX = "shared/last-login/"
 SOCKET = Path("/run/chatmail/lastlogin/dict.sock")
+COUNTS = Path("/run/chatmail/lastlogin-counts/counts.sock")
 DOVEAUTH = Path("/run/chatmail/doveauth-seen/seen.sock")
 TIMEOUT = 5.0  # seconds for an answer of doveauth's
 MAX_CONNECTIONS = 20_000
@@ -43,13 +45,17 @@ class LastLogins:
         doveauth: LineClient,
         clock: Callable[[], float] = time.time,
         most: int = MAX_REMEMBERED,
+        internal: Container[str] = (),
     ) -> None:
+        """`internal` are the relay's own accounts, whose logins are not counted."""
         self._addresses = addresses
         self._doveauth = doveauth
         self._clock = clock
         self._most = most
+        self._internal = internal
         self._day = 0
         self._told: set[str] = set()
+        self.tally = Tally({("logins",): 0})
 
     def look_up(self, user: str, key: str) -> str | None:
         """Nothing is told: a login's day is nobody's but the expiry's to know."""
@@ -69,7 +75,9 @@ class LastLogins:
     async def commit(self, user: str, changes: list[Change]) -> None:
         """Tell doveauth, unless it knows. Raises RefusedError and LaterError."""
         for change in changes:
-            await self._note(self._user_of(user, change.key))
+            who = self._user_of(user, change.key)
+            self.tally["logins",] += who not in self._internal
+            await self._note(who)
 
     async def _note(self, user: str) -> None:
         now = self._clock()
@@ -100,17 +108,18 @@ class LastLogins:
 
 @asynccontextmanager
 async def serve(
-    settings: Settings, socket: Path = SOCKET, doveauth: Path = DOVEAUTH
+    settings: Settings, socket: Path = SOCKET, doveauth: Path = DOVEAUTH, counts: Path = COUNTS
 ) -> AsyncIterator[None]:
     """Answer Dovecot inside the `with`."""
     client = LineClient(placed(doveauth), TIMEOUT, "doveauth")
-    store = LastLogins(Addresses(settings.address_domain), client)
+    addresses = Addresses(settings.address_domain)
+    store = LastLogins(addresses, client, internal=settings.internal_addresses)
     peers = Peers(MAX_CONNECTIONS)
 
     def connect() -> Connection:
         return Connection(peers, cut_line(MAX_LINE), Session(store).handle)
 
-    async with listening(socket, connect):
+    async with listening(socket, connect), counting(counts, lambda: store.tally):
         yield
     await peers.finish(GRACE)
     client.close()

@@ -28,7 +28,7 @@ def world(hash_password: Callable[[bytes], str] = bytes.hex, state: State = IDLE
 @pytest.fixture
 def sockets(tmp_path: Path) -> Sockets:
     """All sockets in one folder."""
-    names = ("auth", "seen", "policy", "recipients", "doctor", "echo")
+    names = ("auth", "seen", "policy", "recipients", "doctor", "echo", "counts")
     return Sockets(*(tmp_path / f"{name}.sock" for name in names))
 
 

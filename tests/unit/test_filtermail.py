@@ -163,7 +163,7 @@ def run(tmp_path: Path) -> Callable[..., None]:
     """Run a test against a filter with the given settings."""
 
     def run(test: Test, **values: object) -> None:
-        names = ("outgoing", "incoming", "reinject-out", "reinject-in", "policy")
+        names = ("outgoing", "incoming", "reinject-out", "reinject-in", "policy", "counts")
         sockets = filtermail.Sockets(*(tmp_path / name for name in names))
 
         async def all_of_it() -> None:
@@ -597,7 +597,7 @@ def test_no_address_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> Non
         await wire.say(f"VRFY {USER}".encode())
 
     run(test)
-    assert "outgoing: refused, 523" in caplog.text
+    assert "outgoing: refused, 523 (unencrypted)" in caplog.text
     assert not [word for word in (USER, PEER, "192.0.2.1", "client.lab") if word in caplog.text]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,11 @@ def doveauth(tmp_path: Path) -> Doveauth:
     return Doveauth(tmp_path / "seen.sock")
 
 
+def serve(folder: Path, doveauth: Path) -> AbstractAsyncContextManager[None]:
+    """lastlogin, its sockets in the folder."""
+    return lastlogin.serve(settings(folder), folder / "dict.sock", doveauth, folder / "counts.sock")
+
+
 def commit(user: bytes = USER.encode(), key: str = KEY, value: bytes = b"\t1800000000") -> bytes:
     """A transaction as Dovecot sends it."""
     return b"B1\t%b\t0\nS1\t%b%b\nC1\n" % (user, key.encode(), value)
@@ -60,7 +66,7 @@ def test_once_a_day(tmp_path: Path, doveauth: Doveauth) -> None:
                 assert await talk(dict_socket, b"H4\t0\t0\n" + commit()) == [b"O1\n"]
             assert await talk(dict_socket, commit(user=b"")) == [b"O1\n"]
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, doveauth.path), client)
+    live(serve(tmp_path, doveauth.path), client)
     assert len(doveauth.asked) == 1
     assert doveauth.asked[0].startswith(f"seen\t{USER}\t".encode())
 
@@ -87,7 +93,7 @@ def test_refused(tmp_path: Path, doveauth: Doveauth, request_: bytes) -> None:
             [answer] = await talk(dict_socket, request_)
             assert answer.startswith(b"F1\t")
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, doveauth.path), client)
+    live(serve(tmp_path, doveauth.path), client)
     assert doveauth.asked == []
 
 
@@ -101,7 +107,7 @@ def test_nothing_is_told(tmp_path: Path) -> None:
         [answer] = await talk(dict_socket, f"I0\t0\tshared/\t{USER}\n".encode())
         assert answer.startswith(b"F")
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, tmp_path / "nobody"), client)
+    live(serve(tmp_path, tmp_path / "nobody"), client)
 
 
 def test_doveauth_restarts(tmp_path: Path, doveauth: Doveauth) -> None:
@@ -130,7 +136,7 @@ def test_doveauth_restarts(tmp_path: Path, doveauth: Doveauth) -> None:
             assert b"tired" in await login(f"third1234@{DOMAIN}")
         writer.close()
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, doveauth.path), client)
+    live(serve(tmp_path, doveauth.path), client)
     assert len(doveauth.asked) == 4
 
 

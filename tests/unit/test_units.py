@@ -11,8 +11,11 @@ from chatmail_relay.units import (
     ECHOBOT,
     FILTERMAIL,
     IROH_RELAY,
+    LOG_FEED,
     METADATA,
+    METRICS,
     MTA_STS,
+    MTAIL,
     OURS,
     REDIRECTOR,
     RESOLVER,
@@ -29,6 +32,7 @@ MODULES = {
     "chatmail-metadata.service": "metadata",
     "chatmail-mxdeliv.service": "mxdeliv",
     "chatmail-deliver.service": "deliver",
+    "chatmail-metrics.timer": "metrics",
 }
 """Where a daemon's module is not called like its unit."""
 
@@ -138,6 +142,10 @@ def test_sandbox(name: str) -> None:
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
         assert unit["SocketBindDeny"] == "any"
         assert unit["MemoryMax"] == "256M"
+    elif name == MTAIL:  # Prometheus comes to it
+        assert unit["RestrictAddressFamilies"] == "AF_INET"
+        assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+        assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "ipv4:tcp:3903")
     elif name == FILTERMAIL:  # asks the resolver
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "127.0.0.83")
@@ -151,7 +159,7 @@ def test_sandbox(name: str) -> None:
 def test_ready_and_restarted(name: str) -> None:
     """Ordering is real, and a crash is not the end."""
     unit = service(name)
-    assert unit["Type"] == ("exec" if name in (REDIRECTOR, IROH_RELAY) else "notify")
+    assert unit["Type"] == ("exec" if name in (REDIRECTOR, IROH_RELAY, MTAIL) else "notify")
     assert unit["LogNamespace"] == "chatmail"
     text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
     for line in RESTARTED:
@@ -180,12 +188,32 @@ def test_sandbox_of_the_doctor() -> None:
     assert unit["SystemCallFilter"] == "@system-service"
     assert "CAP_SYS_ADMIN" not in unit["CapabilityBoundingSet"]
     assert unit["SocketBindDeny"] == "ipv4:tcp ipv6:tcp"
+def test_sandbox_of_what_counts() -> None:
+    """It looks into folders of others, and can write in none of them; it speaks to this machine."""
+    unit = service(METRICS)
+    assert unit["User"] == "_chatmail-metrics"
+    assert unit["CapabilityBoundingSet"] == unit["AmbientCapabilities"] == "CAP_DAC_READ_SEARCH"
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["ReadWritePaths"] == "/run/chatmail/metrics"
+    assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+    assert unit["SocketBindDeny"] == "any"
+    assert "/var/lib/chatmail-relay" in unit["InaccessiblePaths"]
+
+
+def test_sandbox_of_who_reads_the_journal() -> None:
+    """It reads one journal, and writes into a pipe."""
+    unit = service(LOG_FEED)
+    assert unit["User"] == "_chatmail-log"
+    assert unit["CapabilityBoundingSet"] == ""
+    assert unit["PrivateNetwork"] == "yes"
+    assert "ReadWritePaths" not in unit
+    assert unit["TemporaryFileSystem"] == "/run/log:ro /var/log:ro"
 
 
 @daemons
 def test_credential_is_its_own(unit: Unit) -> None:
     """Each daemon gets the file which apply writes for it."""
-    name = unit.name.removesuffix(".service")
+    name = unit.name.rpartition(".")[0]
     credential = service(f"{name}.service")["LoadCredential"]
     assert credential == f"chatmail.ini:/var/lib/chatmail-relay/settings/{name}.ini"
 

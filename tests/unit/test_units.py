@@ -161,6 +161,7 @@ def test_ready_and_restarted(name: str) -> None:
     unit = service(name)
     assert unit["Type"] == ("exec" if name in (REDIRECTOR, IROH_RELAY, MTAIL) else "notify")
     assert unit["LogNamespace"] == "chatmail"
+    assert unit["LimitCORE"] == "1"
     text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
     for line in RESTARTED:
         assert f"\n{line}\n" in text

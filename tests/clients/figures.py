@@ -15,7 +15,7 @@ CENSUS = "/var/cache/chatmail-metrics/census.json"
 
 def of_relay(relay: Relay) -> Figures:
     """Those at /metrics, found out anew, the mailboxes included."""
-    relay.machine.run(f"rm -f {CENSUS} && systemctl start chatmail-metrics.service")
+    relay.machine.run(f"rm -f {CENSUS} && systemctl restart chatmail-metrics.service")
     answer = relay.web("GET", "/metrics")
     assert answer.status == 200, answer
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

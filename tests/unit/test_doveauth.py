@@ -12,6 +12,7 @@ import pytest
 from chatmaild.doveauth import MAX_WAITING, Sockets, World, serve
 from chatmaild.limits import MIB, State
 from chatmaild.socketmap import netstring
+from chatmaild.sources import counts
 
 from tests.unit.daemons import DOMAIN, USER, live, settings, talk
 
@@ -337,3 +338,16 @@ def test_end_waits_for_creations(tmp_path: Path, sockets: Sockets, domain_dir: P
 
     asyncio.run(both())
     assert (domain_dir / USER / "password").read_text() == "{X}\n"
+
+
+def test_counted(tmp_path: Path, sockets: Sockets) -> None:
+    """Accounts that were made, and those that were not by the reason, are counted."""
+
+    async def client() -> None:
+        short = create("abcdefgh@_alpha.lab")
+        other = f"other1234@{DOMAIN}"
+        await talk(sockets.auth, create(), create(), short, create(other, client="10.0.0.2"))
+        counted = await asyncio.to_thread(counts, sockets.counts)
+        assert counted == {("created",): 1, ("refused", "name"): 1, ("refused", "rate"): 1}
+
+    live(serve(settings(tmp_path, max_new_accounts_per_hour=1), sockets, world()), client)

@@ -12,6 +12,7 @@ from chatmaild.dictproto import Change
 from chatmaild.errors import LaterError
 from chatmaild.lastlogin import LastLogins
 from chatmaild.lineclient import LineClient
+from chatmaild.sources import counts
 from chatmaild.streams import Connection, Peers, cut_line, listening
 
 from chatmaild import lastlogin
@@ -196,3 +197,16 @@ def test_memory_is_bounded() -> None:
 
     asyncio.run(logins())
     assert asked[-1] == ("seen", USER, str(NOON + 86_400))
+
+
+def test_counted(tmp_path: Path, doveauth: Doveauth) -> None:
+    """Every login is counted, but those of the relay's own accounts."""
+
+    async def client() -> None:
+        async with listening(doveauth.path, doveauth.connect):
+            for user in (USER, USER, f"echo@{DOMAIN}"):
+                line = commit(user.encode(), f"shared/last-login/{user}")
+                assert await talk(tmp_path / "dict.sock", line) == [b"O1\n"]
+        assert await asyncio.to_thread(counts, tmp_path / "counts.sock") == {("logins",): 2}
+
+    live(serve(tmp_path, doveauth.path), client)

@@ -151,7 +151,7 @@ def _of_daemons(daemons: Mapping[str, Sums | None]) -> Iterator[Metric]:
             "refused",
         )
     if logins := daemons.get("lastlogin"):
-        yield _sums("logins", "Logins over IMAP and submission.", (), logins, "logins")
+        yield _sums("logins", "Logins, of which an account has one a day.", (), logins, "logins")
     if pushes := daemons.get("chatmail-metadata"):
         yield _sums(
             "push_notifications",

@@ -75,9 +75,7 @@ class LastLogins:
     async def commit(self, user: str, changes: list[Change]) -> None:
         """Tell doveauth, unless it knows. Raises RefusedError and LaterError."""
         for change in changes:
-            who = self._user_of(user, change.key)
-            self.tally["logins",] += who not in self._internal
-            await self._note(who)
+            await self._note(self._user_of(user, change.key))
 
     async def _note(self, user: str) -> None:
         now = self._clock()
@@ -95,6 +93,7 @@ class LastLogins:
             if len(self._told) >= self._most:
                 self._told.pop()
             self._told.add(user)
+            self.tally["logins",] += user not in self._internal
 
     def _user_of(self, user: str, key: str) -> str:
         """The address a key is about, which is the connection's user where one is named."""

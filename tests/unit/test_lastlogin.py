@@ -200,11 +200,11 @@ def test_memory_is_bounded() -> None:
 
 
 def test_counted(tmp_path: Path, doveauth: Doveauth) -> None:
-    """Every login is counted, but those of the relay's own accounts."""
+    """An account's first login of a day is counted, but not those of the relay's own accounts."""
 
     async def client() -> None:
         async with listening(doveauth.path, doveauth.connect):
-            for user in (USER, USER, f"echo@{DOMAIN}"):
+            for user in (USER, USER, f"other1234@{DOMAIN}", f"echo@{DOMAIN}"):
                 line = commit(user.encode(), f"shared/last-login/{user}")
                 assert await talk(tmp_path / "dict.sock", line) == [b"O1\n"]
         assert await asyncio.to_thread(counts, tmp_path / "counts.sock") == {("logins",): 2}

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from chatmaild.census import Census
 from chatmaild.counts import Words
-from chatmaild.sources import Disk, LastRun
+from chatmaild.figuresources import Disk, LastRun
 
 Sums = Mapping[Words, int]
 

@@ -2,7 +2,7 @@
 
 A timer runs it each minute, so whoever looks at the figures costs no more than a file does. They
 are sums: no address, no name, nothing of a single person. What does not answer is left out and said
-in the log; what is behind each figure is in `sources`, `census` and the daemons' `counts`.
+in the log; what is behind each figure is in `figuresources`, `census` and the daemons' `counts`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chatmail_relay.errors import SettingsError
 from chatmail_relay.settings import Settings, load
 from prometheus_client import Metric
 
-from chatmaild import census, sources
+from chatmaild import census, figuresources
 from chatmaild.accounts import Addresses
 from chatmaild.figures import Figures, Sums, text_of
 from chatmaild.service import EX_CONFIG, config_path, placed, set_up_logging, version
@@ -59,22 +59,23 @@ def find_out(settings: Settings, places: Places, clock: Callable[[], float]) -> 
     """All figures that can be had."""
     folder = placed(Path(settings.domain_dir))
     answers: dict[str, Sums | None] = {
-        name: _asked(name, partial(sources.counts, placed(path)))
+        name: _asked(name, partial(figuresources.counts, placed(path)))
         for name, path in places.daemons.items()
     }
     calls: Iterable[Metric] | None = ()
     if settings.turn_enabled:
-        calls = _asked(TURN, lambda: sources.http_metrics(placed(places.turn)))
+        calls = _asked(TURN, lambda: figuresources.http_metrics(placed(places.turn)))
         answers[TURN] = None if calls is None else {}
     ends = _asked(
-        "the web server", lambda: sources.certificate_end(places.web, settings.mail_domain)
+        "the web server", lambda: figuresources.certificate_end(places.web, settings.mail_domain)
     )
     return Figures(
         now=clock(),
         version=version(),
         census=_asked("the folder of mailboxes", lambda: _census(settings, folder, places, clock)),
-        disk=_asked("the disk of the mail", lambda: sources.disk(folder)),
-        queues=_asked("Postfix's queue", lambda: sources.queue_lengths(placed(places.spool))) or {},
+        disk=_asked("the disk of the mail", lambda: figuresources.disk(folder)),
+        queues=_asked("Postfix's queue", lambda: figuresources.queue_lengths(placed(places.spool)))
+        or {},
         certificate_seconds=None if ends is None else ends - clock(),
         daemons=answers,
         last_run=_last_run(placed(places.last_run)),
@@ -96,11 +97,11 @@ def _census(
     return found
 
 
-def _last_run(path: Path) -> sources.LastRun | None:
+def _last_run(path: Path) -> figuresources.LastRun | None:
     """None also before the first one."""
     if not path.exists():
         return None
-    return _asked("what the last expiry wrote", lambda: sources.last_run(path))
+    return _asked("what the last expiry wrote", lambda: figuresources.last_run(path))
 
 
 def _asked(whom: str, ask: Callable[[], Answer]) -> Answer | None:

@@ -10,9 +10,9 @@ from threading import Event
 
 import pytest
 from chatmaild.doveauth import MAX_WAITING, Sockets, World, serve
+from chatmaild.figuresources import counts
 from chatmaild.limits import MIB, State
 from chatmaild.socketmap import netstring
-from chatmaild.sources import counts
 
 from tests.unit.daemons import DOMAIN, USER, live, settings, talk
 

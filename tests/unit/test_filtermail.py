@@ -18,7 +18,7 @@ from chatmaild.reinject import Limits
 from chatmaild.smtpserver import Gate
 from chatmaild.socketmap import cut_netstring, netstring
 
-from chatmaild import filtermail, rules, smtpserver, sources
+from chatmaild import figuresources, filtermail, rules, smtpserver
 from tests import messages as m
 from tests.clients.dkim import Peer, rsa_key
 from tests.clients.smtp import stuffed
@@ -699,7 +699,7 @@ def test_counted(run: Run) -> None:
         site.outgoing.answers[b"."] = b"451 4.7.1 milter"
         assert await wire.deliver(GOOD) == b"451 4.7.1 milter"
         assert (await wire.deliver(GOOD)).startswith(b"450 4.7.1 Too much mail")
-        counted = await asyncio.to_thread(sources.counts, site.sockets.counts)
+        counted = await asyncio.to_thread(figuresources.counts, site.sockets.counts)
         assert counted == {
             ("passed", "outgoing"): 1,
             ("passed", "incoming"): 0,

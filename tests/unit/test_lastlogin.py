@@ -10,9 +10,9 @@ import pytest
 from chatmaild.accounts import Addresses
 from chatmaild.dictproto import Change
 from chatmaild.errors import LaterError
+from chatmaild.figuresources import counts
 from chatmaild.lastlogin import LastLogins
 from chatmaild.lineclient import LineClient
-from chatmaild.sources import counts
 from chatmaild.streams import Connection, Peers, cut_line, listening
 
 from chatmaild import lastlogin

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from chatmaild.census import Census
 from chatmaild.figures import Figures, text_of
+from chatmaild.figuresources import Disk, LastRun
 from chatmaild.metrics import Places, find_out, write
-from chatmaild.sources import Disk, LastRun
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.daemons import DOMAIN, settings

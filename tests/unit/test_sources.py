@@ -1,157 +1,136 @@
-"""Where figures come from."""
+"""What goes into the build of a package, and when it counts as changed."""
 
-from __future__ import annotations
-
-import json
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import re
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chatmaild.sources import (
-    certificate_end,
-    counts,
-    disk,
-    http_metrics,
-    last_run,
-    queue_lengths,
+
+from devtools import roots
+from devtools.run import Failure
+from devtools.sources import (
+    CONFIG,
+    KEYRING,
+    PYTHONS,
+    RELAY,
+    REPOSITORY,
+    SOURCES,
+    VERSION_SUFFIXES,
+    Job,
+    chosen,
+    exported,
+    stamp,
 )
 
-from tests.clients.tls import server_context
-from tests.lab.ca import DAY, Authority
+CHANGELOG = """\
+chatmail-relay (1.2.3) trixie; urgency=medium
 
-TOLD = """# TYPE chatmail_turn_allocations gauge
-chatmail_turn_allocations 2
-# TYPE chatmail_turn_relayed_bytes_total counter
-chatmail_turn_relayed_bytes_total{direction="to_peer"} 160
+  * chatmail-relay (as a word) stays.
+
+ -- Somebody <somebody@example.org>  Mon, 23 Nov 2026 03:00:00 +0000
+
+chatmail-relay (1.2.2) trixie; urgency=medium
 """
-RUN = {
-    "started": 1_800_000_000,
-    "seconds": 0.5,
-    "messages": 1,
-    "large": 2,
-    "trimmed": 3,
-    "mailboxes": 4,
-    "bytes": 5,
-    "errors": 0,
-    "more": "of it",
-}
+JOB = Job(RELAY, "trixie", {"debian/rules": b"#!", "a": b"1"}, frozenset({"debian/rules"}))
 
 
-@contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """Whoever connects is told this once it has asked."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        listening.bind(str(path))
-        listening.listen()
-
-        def serve() -> None:
-            client, _ = listening.accept()
-            with client:
-                client.recv(4096)
-                client.sendall(answer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield
-        thread.join(10)
+def test_a_suite_gets_its_version() -> None:
+    """The newest version alone has the suffix, all of the changelog the source's name."""
+    lines = stamp(CHANGELOG, KEYRING, "bookworm").splitlines()
+    assert lines[0] == "chatmail-archive-keyring (1.2.3+deb12u1) bookworm; urgency=medium"
+    assert lines[2] == "  * chatmail-relay (as a word) stays."
+    assert lines[6] == "chatmail-archive-keyring (1.2.2) trixie; urgency=medium"
 
 
-def test_counts(tmp_path: Path) -> None:
-    """A daemon's sums, in as many pieces as they come."""
-    with answering(tmp_path / "s", b"created 3\nrefused rate 1\n\n"):
-        assert counts(tmp_path / "s", 5) == {("created",): 3, ("refused", "rate"): 1}
+def test_what_is_built_once_has_one_version() -> None:
+    """The suffix of a suite would say that the other one has another file."""
+    for suite in roots.SUITES:
+        lines = stamp(CHANGELOG, replace(KEYRING, once_in="bookworm"), suite).splitlines()
+        assert lines[0] == "chatmail-archive-keyring (1.2.3) bookworm; urgency=medium"
 
 
-@pytest.mark.parametrize("answer", [b"", b"created 3\n", b"created\n\n", b"<html>\n\n"])
-def test_no_counts(tmp_path: Path, answer: bytes) -> None:
-    """Half an answer is none."""
-    with answering(tmp_path / "s", answer), pytest.raises(ValueError, match=r"."):
-        counts(tmp_path / "s", 5)
+def test_what_is_built_once_is_one_build() -> None:
+    """The jobs for both suites have the same inputs, so the second is taken from the cache."""
+    jobs = [replace(JOB, suite=s, source=replace(RELAY, once_in="bookworm")) for s in roots.SUITES]
+    assert jobs[0].inputs() == jobs[1].inputs()
+    assert {job.root for job in jobs} == {"bookworm"}
 
 
-def test_nobody_there(tmp_path: Path) -> None:
-    """Where nobody listens, that is what is said."""
-    asks: tuple[Callable[[Path], object], ...] = (counts, http_metrics, last_run, disk)
-    for ask in asks:
-        with pytest.raises(OSError, match="No such file"):
-            ask(tmp_path / "none")
+@pytest.mark.parametrize("first", ["", "chatmail-relay", "chatmail-relay (1.2-1) trixie; x"])
+def test_a_changelog_of_another_form_is_refused(first: str) -> None:
+    """A version with a Debian revision, or none, is no version of a native package."""
+    with pytest.raises(Failure, match="changelog"):
+        stamp(first, RELAY, "trixie")
 
 
-def test_queues(tmp_path: Path) -> None:
-    """Messages are counted in the folders over which Postfix spreads them, too."""
-    for name in ("incoming/1", "deferred/A/A1", "deferred/B/B1", "deferred/B/B2", "active/2"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = queue_lengths(tmp_path)
-    assert found == {
-        "maildrop": 0,
-        "incoming": 1,
-        "active": 1,
-        "deferred": 3,
-        "hold": 0,
-        "corrupt": 0,
-    }
-
-
-def test_disk(tmp_path: Path) -> None:
-    """Free is less than all."""
-    found = disk(tmp_path)
-    assert 0 <= found.free < found.size
-    assert 0 <= found.free_inodes <= found.inodes
-
-
-def test_turn(tmp_path: Path) -> None:
-    """chatmail-turn's figures are taken as they are."""
-    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + TOLD.encode()
-    with answering(tmp_path / "s", answer):
-        found = {family.name: family for family in http_metrics(tmp_path / "s", 5)}
-    assert found["chatmail_turn_allocations"].samples[0].value == 2
-    [sample] = found["chatmail_turn_relayed_bytes"].samples
-    assert (sample.labels, sample.value) == ({"direction": "to_peer"}, 160)
+def test_each_suite_has_a_python_and_a_suffix() -> None:
+    """Every suite that packages are built for is known throughout."""
+    assert set(roots.SUITES) == set(PYTHONS) == set(VERSION_SUFFIXES)
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"HTTP/1.1 500 No\r\n\r\n", b"SSH-2.0\r\n", b"HTTP/1.1 200 OK\r\n\r\n{x"]
+    ("packages", "sources"),
+    [
+        ([], list(SOURCES)),
+        (["chatmaild"], [RELAY]),
+        (["chatmail-relay", "chatmaild"], [RELAY]),
+        (["chatmail-archive-keyring", "chatmail-relay-config"], [CONFIG, KEYRING]),
+    ],
 )
-def test_no_turn(tmp_path: Path, answer: bytes) -> None:
-    """Anything else is none."""
-    with answering(tmp_path / "s", answer), pytest.raises((ValueError, OSError)):
-        http_metrics(tmp_path / "s", 5)
+def test_packages_are_named_by_source_or_result(packages: list[str], sources: list[object]) -> None:
+    """Either name leads to the source, once."""
+    assert chosen(packages) == sources
 
 
-def test_certificate(tmp_path: Path) -> None:
-    """The end of the certificate that is served, whoever vouches for it."""
-    context = server_context(Authority(tmp_path).issue("chat.lab", ends=DAY))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            client, _ = listening.accept()
-            with client, suppress(OSError):
-                context.wrap_socket(client, server_side=True).close()
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        end = certificate_end(listening.getsockname(), "chat.lab", 5)
-        thread.join(10)
-    assert DAY - 60 < end - time.time() <= DAY
+def test_an_unknown_package_is_named_with_the_known_ones() -> None:
+    """A typing error says what there is."""
+    with pytest.raises(Failure, match=r"unknown package 'chatmial'.*\n.*chatmaild"):
+        chosen(["chatmial"])
 
 
-def test_last_run(tmp_path: Path) -> None:
-    """What the expiry wrote, whatever else it may say."""
-    path = tmp_path / "last-run.json"
-    path.write_text(json.dumps(RUN))
-    found = last_run(path)
-    assert (found.started, found.large, found.errors) == (RUN["started"], 2, 0)
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(JOB, suite="bookworm"),
+        replace(JOB, files={**JOB.files, "a": b"2"}),
+        replace(JOB, files={**JOB.files, "b": b""}),
+        replace(JOB, files={"debian/rules": b"#!", "b": b"1"}),
+        replace(JOB, executables=frozenset()),
+        replace(JOB, source=replace(RELAY, command="true")),
+        replace(JOB, source=replace(RELAY, packages=())),
+    ],
+)
+def test_any_difference_is_another_build(other: Job) -> None:
+    """A changed suite, byte, name, mode or command is not taken from the cache."""
+    assert other.inputs() != JOB.inputs()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"started": 1}', "\0"])
-def test_no_last_run(tmp_path: Path, text: str) -> None:
-    """Half a report is none."""
-    path = tmp_path / "last-run.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"."):
-        last_run(path)
+def test_the_order_of_files_does_not_matter() -> None:
+    """The same files are the same build."""
+    assert replace(JOB, files=dict(reversed([*JOB.files.items()]))).inputs() == JOB.inputs()
+
+
+def test_files_are_laid_out_with_their_modes(tmp_path: Path) -> None:
+    """What is executable in the repository is so in the build."""
+    JOB.write(tmp_path)
+    assert (tmp_path / "a").read_bytes() == b"1"
+    assert (tmp_path / "debian/rules").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_sources_hold_what_git_does_not_ignore() -> None:
+    """Byte code, caches and results are not part of a source."""
+    for source in SOURCES:
+        files = exported(source.paths)
+        assert files
+        assert not [
+            name for name in files if re.search(r"__pycache__|\.pyc$|egg-info|^dist/", name)
+        ]
+
+
+def test_one_version_everywhere() -> None:
+    """The daemons' distribution has the version of debian/changelog."""
+    first = (REPOSITORY / "debian/changelog").read_text(encoding="utf-8").splitlines()[0]
+    project = tomllib.loads((REPOSITORY / "chatmaild/pyproject.toml").read_text(encoding="utf-8"))
+    assert first.startswith(f"chatmail-relay ({project['project']['version']}) ")

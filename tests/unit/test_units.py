@@ -189,6 +189,8 @@ def test_sandbox_of_the_doctor() -> None:
     assert unit["SystemCallFilter"] == "@system-service"
     assert "CAP_SYS_ADMIN" not in unit["CapabilityBoundingSet"]
     assert unit["SocketBindDeny"] == "ipv4:tcp ipv6:tcp"
+
+
 def test_sandbox_of_what_counts() -> None:
     """It looks into folders of others, and can write in none of them; it speaks to this machine."""
     unit = service(METRICS)

@@ -143,6 +143,7 @@ _MEANINGS = {
     "chatmail-deliver.service": "mail to servers whose port 25 cannot be reached waits",
     "chatmail-mta-sts.service": "mail to other domains waits",
     "chatmail-iroh-relay.service": "apps cannot find each other for streams, as in games",
+    "chatmail-mtail.service": "Prometheus is not told what is in the relay's logs",
     "dovecot.service": "nobody can log in, and no mail is delivered to mailboxes",
     "opendkim.service": "nothing is signed, so nothing is sent",
     "postfix.service": "no mail is accepted, delivered or sent",

@@ -58,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_apply(commands)
     _add_rollback(commands)
     _add_dns(commands)
+    _add_firewall(commands)
     _add_www(commands)
     _add_doctor(commands)
     _add_status(commands)
@@ -156,6 +157,22 @@ def _add_dns(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_root(dns)
 
 
+def _add_firewall(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    firewall = commands.add_parser(
+        "firewall",
+        help="print rules that open the relay's ports",
+        description="Print the rules of a firewall that let in what the relay is there for, as its "
+        "settings are. Nothing is opened: rules are for the admin to read and to use.",
+    )
+    firewall.add_argument(
+        "--format",
+        choices=("nftables", "ufw", "json"),
+        default="nftables",
+        help="rules for nft(8) (default), commands of ufw(8), or JSON for programs",
+    )
+    _add_root(firewall)
+
+
 def _add_www(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     www = commands.add_parser("www", help="look at the web pages", description="The web pages.")
     actions = www.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -230,7 +247,7 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay import commands, dnscommand, preview
+    from chatmail_relay import commands, dnscommand, firewall, preview
 
     root: Path = getattr(options, "root", Path("/"))
     if root.resolve() == Path("/") and os.geteuid() != 0:
@@ -241,6 +258,7 @@ def _command(options: argparse.Namespace) -> int:
         "apply": commands.apply,
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
+        "firewall": firewall.firewall,
         "www": preview.preview,
         "doctor": _doctor,
         "status": _status,

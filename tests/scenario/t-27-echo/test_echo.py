@@ -6,6 +6,7 @@ relay scans its code. That relay has such a bot, too.
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 import time
@@ -190,6 +191,15 @@ def test_two_bots(bots: Relay, peer: Relay) -> None:
     time.sleep(2)  # as long as an echo would take, and more
     assert peer.log_since(heard).count("no answer") == 1
     assert "no answer" not in bots.log_since(said)
+
+
+def test_another_relays_doctor(bots: Relay, peer: Relay) -> None:
+    """With the bot's address alone another relay's doctor sees that mail passes both ways."""
+    with bots.changed(doctor_peer=address(peer)):
+        shown = bots.machine.run("chatmail-relay doctor --json", check=False).stdout
+    checks = {check["name"]: check for check in json.loads(shown)["checks"]}
+    for name in ("port-25-out", "peer", "port-25-in"):
+        assert checks[name]["state"] == "fine", checks[name]
 
 
 def test_restart_and_upgrade(bots: Relay, ann: Person) -> None:

@@ -60,7 +60,7 @@ setup(
     cmdclass={"build_py": BuildWithCatalogues},
     install_requires=["iniconfig"],
     extras_require={
-        "apply": ["argcomplete", "dnspython", "jinja2", "requests", "segno"],
+        "apply": ["argcomplete", "dnspython", "jinja2", "requests", "rich", "segno"],
         "doctor": ["aioice", "dkimpy"],
     },
     entry_points={"console_scripts": ["chatmail-relay = chatmail_relay.cli:main"]},

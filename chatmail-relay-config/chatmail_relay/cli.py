@@ -69,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         "first, with date (UTC), version, and what changed.",
     )
     _add_root(past)
+    _add_expire(commands)
     certificate = commands.add_parser(
         "certificate",
         help="take over a renewed certificate",
@@ -221,6 +222,21 @@ def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     status.add_argument("--json", action="store_true", help="show it as JSON")
 
 
+def _add_expire(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    expire = commands.add_parser(
+        "expire",
+        help="delete old mail and idle accounts",
+        description="Delete what is kept no longer: old mail, large mail that was seen, the oldest "
+        "of mailboxes that are nearly full, and accounts that nobody uses. This happens by itself "
+        "every hour.",
+        epilog="Exit codes: 0 done; 1 something had to be left as it is, or nothing could be done.",
+    )
+    expire.add_argument(
+        "--dry-run", action="store_true", help="delete nothing; say what would go, and how much"
+    )
+    expire.set_defaults(root=Path("/"))
+
+
 def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--diff", action="store_true", help="show what would change, and change nothing"
@@ -247,7 +263,7 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay import commands, dnscommand, firewall, preview
+    from chatmail_relay import commands, dnscommand, expirecommand, firewall, preview
 
     root: Path = getattr(options, "root", Path("/"))
     if root.resolve() == Path("/") and os.geteuid() != 0:
@@ -262,6 +278,7 @@ def _command(options: argparse.Namespace) -> int:
         "www": preview.preview,
         "doctor": _doctor,
         "status": _status,
+        "expire": expirecommand.expire,
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,

@@ -118,6 +118,8 @@ def _credentials(settings: Settings, host: Host) -> Iterator[File]:
     for unit in units_of(settings, host):
         if unit.settings:
             values = (f"{key} = {settings.format(key)}".rstrip() for key in unit.settings)
-            path = STATE_DIR / "settings" / f"{unit.name.rpartition('.')[0]}.ini"
+            path = STATE_DIR / "settings" / unit.credential
             content = "\n".join([f"[{SECTION}]", *values, ""])
-            yield File(path, content.encode(), mode=0o600, restart=(unit.name,))
+            # What a timer starts reads it anew each time.
+            restart = (unit.name,) if unit.name.endswith(".service") else ()
+            yield File(path, content.encode(), mode=0o600, restart=restart)

@@ -44,6 +44,12 @@ METRICS = "chatmail-metrics.service"
 METRICS_TIMER = "chatmail-metrics.timer"
 MTAIL = "chatmail-mtail.service"
 LOG_FEED = "chatmail-log-feed.service"
+EXPIRE = "chatmail-expire.service"
+EXPIRE_TIMER = "chatmail-expire.timer"
+TRIM = "chatmail-trim.service"
+TRIM_PATH = "chatmail-trim.path"
+DISCONNECT = "chatmail-disconnect.service"
+DISCONNECT_PATH = "chatmail-disconnect.path"
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,9 @@ STARTED_BY_OTHERS = (
     DOCTOR,
     METRICS,
     LOG_FEED,
+    EXPIRE,
+    TRIM,
+    DISCONNECT,
 )
 """Units of ours which run when a timer, a path, another unit or its failure says so."""
 
@@ -114,6 +123,11 @@ class Unit:
     """What it reads of chatmail.ini when it starts, or what a timer starts; no more is given."""
     needed: Condition = always
     """Whether it runs in a relay with these settings on this host; else it is stopped."""
+
+    @property
+    def credential(self) -> str:
+        """The name of the file with these settings; a timer has it for the service it starts."""
+        return f"{self.name.rpartition('.')[0]}.ini"
 
 
 def _sockets(*paths: str) -> tuple[Probe, ...]:
@@ -259,6 +273,18 @@ UNITS = (
         ours=True,
         settings=("mail_domain", "mailboxes_dir", "turn_enabled"),
         needed=tells_figures,
+    ),
+    Unit(DISCONNECT_PATH, (), ours=True),
+    Unit(TRIM_PATH, (), ours=True),
+    Unit(
+        EXPIRE_TIMER,
+        (),
+        ours=True,
+        settings=(
+            *("mail_domain", "mailboxes_dir", "max_mailbox_size_mib"),
+            *("delete_mails_after_days", "delete_large_after_days", "large_message_kib"),
+            "delete_inactive_users_after_days",
+        ),
     ),
 )
 

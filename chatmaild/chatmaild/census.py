@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from chatmaild.accounts import DAY, ENCRYPTED_ONLY_FILE, PASSWORD_FILE, Addresses, midnight
+from chatmaild.accounts import DAY, ENCRYPTED_ONLY_FILE, Addresses, midnight
+from chatmaild.leaving import PASSWORD_FILE
 
 SEEN_WITHIN = (1, 7, 30)
 """Days, the first being today in UTC."""

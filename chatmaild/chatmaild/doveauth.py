@@ -8,8 +8,8 @@ request line, one answer line, fields separated by tabs:
 - `seen ADDRESS UNIX_SECONDS`: `ok`, `unknown`, `refused REASON`, `later REASON`.
 - `list`: the addresses, separated by spaces.
 
-Postfix and filtermail ask by socketmap, maps `recipients` and `cleartext`. The relay's own accounts
-are made at sockets of their own, see `internal`.
+Postfix and filtermail ask by socketmap, maps `recipients`, `full` and `cleartext`. The relay's own
+accounts are made at sockets of their own, see `internal`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from chatmaild.accounts import Addresses, Mailboxes
 from chatmaild.counts import Tally, counting
 from chatmaild.crypt import hash_password
 from chatmaild.errors import LaterError, RefusedError, RelayError
+from chatmaild.flags import FULL, FullFlags
 from chatmaild.internal import InternalAccount
 from chatmaild.lean import asyncio
 from chatmaild.limits import BlockLimiter, Registration, Shortage, State, machine_state
-from chatmaild.service import run
+from chatmaild.service import placed, run
 from chatmaild.socketmap import Lookup, SocketMap, cut_netstring
 from chatmaild.streams import Connection, Handler, Peers, cut_line, listening
 
@@ -93,7 +94,7 @@ class Accounts:
             raise RefusedError("not an address of this relay", "name")
         if first := self._under_way.get(normal):
             await asyncio.wait([first])
-        if self._mailboxes.exists(normal):
+        if self._mailboxes.welcome(normal):
             return "exists"
         self._registration.check(normal, password)
         self._shortage.check(self._world.machine(self._folder))
@@ -179,12 +180,13 @@ class LineService:
 
 
 class Recipients:
-    """The socketmaps: addresses that mail can be delivered to, and that take cleartext."""
+    """The socketmaps: addresses that mail can be delivered to, that take cleartext, are full."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, full: Path = FULL) -> None:
         self._addresses = Addresses(settings.address_domain)
         self._mailboxes = Mailboxes(Path(settings.domain_dir))
         self._forwarded = frozenset(settings.forwarded_addresses)
+        self._full = FullFlags(full)
 
     def exists(self, key: str) -> str | None:
         """The address itself when somebody receives its mail. Raises LaterError."""
@@ -193,6 +195,13 @@ class Recipients:
             return None
         known = address in self._forwarded or self._mailboxes.exists(address)
         return address if known else None
+
+    def is_full(self, key: str) -> str | None:
+        """What Postfix answers while the address's mailbox is full, as access(5) has it."""
+        address = self._addresses.normal(key)
+        if address is None or not self._full.has(address):
+            return None
+        return "452 4.2.2 the mailbox is full"
 
     def takes_cleartext(self, key: str) -> str | None:
         """ "" when the address is somebody's who takes cleartext. Raises LaterError."""
@@ -227,10 +236,11 @@ async def serve(
             for address, path in zip(settings.internal_addresses, own, strict=True):
                 answers = _internal(address, settings, executor, world or World())
                 await stack.enter_async_context(listening(path, _lines(peers, answers.handle)))
-            recipients = Recipients(settings)
+            recipients = Recipients(settings, placed(FULL))
             maps: dict[str, Lookup] = {"recipients": recipients.exists}
+            asked = maps | {"full": recipients.is_full}
             await stack.enter_async_context(
-                listening(sockets.recipients, _netstrings(peers, SocketMap(maps)))
+                listening(sockets.recipients, _netstrings(peers, SocketMap(asked)))
             )
             maps = maps | {"cleartext": recipients.takes_cleartext}
             await stack.enter_async_context(

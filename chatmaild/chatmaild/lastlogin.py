@@ -2,7 +2,7 @@
 
 Dovecot sets `shared/last-login/USER` at every IMAP login, and its auth worker at every submission
 login. The day is the modification time of the user's password file, which only doveauth may set:
-so doveauth is told, once a day for each user.
+so doveauth is told of each login, which may be what keeps an account from being deleted.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ DOVEAUTH = Path("/run/chatmail/doveauth-seen/seen.sock")
 TIMEOUT = 5.0  # seconds for an answer of doveauth's
 MAX_CONNECTIONS = 20_000
 MAX_REMEMBERED = 65_536
-"""Users; of more than these in a day some are told to doveauth again."""
+"""Users; of more than these in a day some are counted again."""
 GRACE = 5.0
 
 log = logging.getLogger("lastlogin")
 
 
 class LastLogins:
-    """The store behind the dict: tells doveauth of each user's first login of a day."""
+    """The store behind the dict: tells doveauth of each login, and counts the first of a day."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class LastLogins:
             raise RefusedError("a login cannot be taken back")
 
     async def commit(self, user: str, changes: list[Change]) -> None:
-        """Tell doveauth, unless it knows. Raises RefusedError and LaterError."""
+        """Tell doveauth. Raises RefusedError and LaterError."""
         for change in changes:
             await self._note(self._user_of(user, change.key))
 
@@ -82,14 +82,12 @@ class LastLogins:
         if (day := int(now // DAY)) != self._day:
             self._day = day
             self._told.clear()
-        if user in self._told:
-            return
         answer = await self._doveauth.ask("seen", user, str(int(now)))
         if answer == "unknown":
             raise RefusedError("no such user")
         if answer != "ok":
             raise LaterError(f"doveauth answered: {answer[:100]}")
-        if day == self._day:
+        if day == self._day and user not in self._told:
             if len(self._told) >= self._most:
                 self._told.pop()
             self._told.add(user)

@@ -26,7 +26,8 @@ RELAY = (
     "libnginx-mod-stream", "lua-socket", "mtail", "nginx", "opendkim", "openssl", "postfix",
     "postfix-mta-sts-resolver",
     "python3", "python3-aioice", "python3-debconf", "python3-dkim", "python3-dnspython",
-    "python3-iniconfig", "python3-jinja2", "python3-requests", "python3-segno", "sqop", "unbound",
+    "python3-iniconfig", "python3-jinja2", "python3-requests", "python3-rich", "python3-segno",
+    "sqop", "unbound",
 )  # fmt: skip
 """What the relay's packages take from Debian. One that is missing here is downloaded later on."""
 

@@ -9,6 +9,7 @@ from chatmail_relay.settings import Settings, abouts
 from chatmail_relay.units import (
     DELIVER,
     ECHOBOT,
+    EXPIRE,
     FILTERMAIL,
     IROH_RELAY,
     LOG_FEED,
@@ -19,6 +20,7 @@ from chatmail_relay.units import (
     OURS,
     REDIRECTOR,
     RESOLVER,
+    TRIM,
     TURN,
     UNITS,
     Unit,
@@ -33,6 +35,7 @@ MODULES = {
     "chatmail-mxdeliv.service": "mxdeliv",
     "chatmail-deliver.service": "deliver",
     "chatmail-metrics.timer": "metrics",
+    "chatmail-expire.timer": "expire",
 }
 """Where a daemon's module is not called like its unit."""
 
@@ -50,7 +53,11 @@ DERIVED = {
 NOT_USED = {"newemail.service": {"create_max_load", "create_min_memory_mib", "create_min_disk_mib"}}
 """What a daemon's modules read in a part of theirs which this daemon does not use."""
 
-STARTED_SERVICES = ("chatmail-acme.service", "chatmail-certificate.service")
+STARTED_SERVICES = (
+    "chatmail-acme.service",
+    "chatmail-certificate.service",
+    "chatmail-disconnect.service",
+)
 """What timers and paths start, as root: the files they write are root's."""
 
 RESTARTED = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s")
@@ -213,10 +220,26 @@ def test_sandbox_of_who_reads_the_journal() -> None:
     assert unit["TemporaryFileSystem"] == "/run/log:ro /var/log:ro"
 
 
+@pytest.mark.parametrize("name", [EXPIRE, TRIM])
+def test_sandbox_of_the_expiry(name: str) -> None:
+    """It owns the mail and writes nothing else, and speaks to nobody."""
+    unit = service(name)
+    assert unit["Type"] == "oneshot"
+    assert unit["User"] == "_chatmail"
+    assert unit["CapabilityBoundingSet"] == ""
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["NoNewPrivileges"] == unit["PrivateNetwork"] == "yes"
+    assert unit["RestrictAddressFamilies"] == "AF_UNIX"
+    assert unit["SystemCallFilter"].split()[0] == "@system-service"
+    assert "~@privileged" in unit["SystemCallFilter"]
+    credential = unit["LoadCredential"]
+    assert credential == "chatmail.ini:/var/lib/chatmail-relay/settings/chatmail-expire.ini"
+
+
 @daemons
 def test_credential_is_its_own(unit: Unit) -> None:
     """Each daemon gets the file which apply writes for it."""
-    name = unit.name.rpartition(".")[0]
+    name = unit.credential.removesuffix(".ini")
     credential = service(f"{name}.service")["LoadCredential"]
     assert credential == f"chatmail.ini:/var/lib/chatmail-relay/settings/{name}.ini"
 

@@ -28,8 +28,10 @@ JOURNAL = "/etc/systemd/journald@chatmail.conf"
 RETENTION = 5
 """Seconds in the place of a week, in journal files of two seconds in the place of a day."""
 PLACES = "/etc /home /mnt /opt /root /run /srv /tmp /usr/local /var"
-UNITS = "postfix* dovecot nginx opendkim doveauth filtermail chatmail-* lastlogin newemail"
+UNITS = "postfix* dovecot* nginx* opendkim* doveauth* filtermail* chatmail-* lastlogin* newemail*"
 """Whoever has people's names or mail in memory."""
+
+CRASHED = ("filtermail", "doveauth", "chatmail-metadata")
 
 Several = Callable[..., AbstractContextManager[dict[str, Relay]]]
 
@@ -102,11 +104,12 @@ def crash(relay: Relay, user: User) -> None:
     with relay.imap() as imap:
         assert imap.login(user.address, user.password).ok
         relay.machine.run("pkill -SEGV -x imap")
-    relay.machine.run("systemctl kill --signal=SEGV filtermail doveauth chatmail-metadata")
-    relay.machine.run(
-        "for i in $(seq 100); do systemctl is-active -q filtermail doveauth chatmail-metadata "
-        "&& exit; sleep 0.1; done; exit 1"
-    )
+    for unit in CRASHED:
+        relay.machine.run(
+            f"n=$(systemctl show -P NRestarts {unit}); systemctl kill --signal=SEGV {unit}; "
+            f"for i in $(seq 100); do [ $(systemctl show -P NRestarts {unit}) -gt $n ] && "
+            f"systemctl is-active -q {unit} && exit; sleep 0.1; done; exit 1"
+        )
 
 
 def fetch(relay: Relay, user: User) -> None:

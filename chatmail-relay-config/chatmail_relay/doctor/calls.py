@@ -83,5 +83,6 @@ def judge(relayed: str, problem: str, port: int) -> Finding:
         cause=f"a firewall drops UDP port {port}"
         if port and "answer" in problem
         else "chatmail-turn and chatmail-metadata do not agree, or all its ports are taken",
-        command="nft list ruleset; journalctl --namespace=chatmail -u chatmail-turn -n 20",
+        command="chatmail-relay firewall, which prints what has to be open; nft list ruleset; "
+        "journalctl --namespace=chatmail -u chatmail-turn -n 20",
     )

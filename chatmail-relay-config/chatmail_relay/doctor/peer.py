@@ -93,10 +93,10 @@ def look(world: World) -> Finding:
         seconds = _round(world, identity, invite)
     except Trouble as trouble:
         waiting = _withdraw(identity.address, invite.address)
-        return judge(invite, 0.0, str(trouble), waiting)
+        return judge(invite, 0.0, str(trouble), waiting, world.settings.mail_domain)
     listed = _journal(begin)
     world.answer_way = way(listed, invite.address, identity.address)
-    return judge(invite, seconds, "", "")
+    return judge(invite, seconds, "", "", world.settings.mail_domain)
 
 
 def _fetched(world: World, address: str) -> Invite | None:
@@ -174,8 +174,8 @@ def way(journal: str, sender: str, recipient: str) -> str:
     return found
 
 
-def judge(invite: Invite, seconds: float, problem: str, waiting: str) -> Finding:
-    """Whether the bot has answered; WAITING is why the doctor's mail has not left."""
+def judge(invite: Invite, seconds: float, problem: str, waiting: str, domain: str) -> Finding:
+    """Whether the bot has answered DOMAIN; WAITING is why the doctor's mail has not left."""
     if not problem:
         return fine(f"{invite.address} answered in {seconds:.1f} s")
     if waiting:
@@ -190,7 +190,7 @@ def judge(invite: Invite, seconds: float, problem: str, waiting: str) -> Finding
         meaning="people here may not get what those at other relays write",
         cause="port 25 of this machine cannot be reached from outside, or the bot does not run",
         command="journalctl --namespace=chatmail -u 'postfix*' -n 50; and from another machine: "
-        "nc -v THIS-RELAY 25",
+        f"nc -v {domain} 25",
     )
 
 
@@ -198,18 +198,19 @@ def port_25_in(world: World) -> Finding:
     """Judge the way by which the bot's answer has come."""
     if not world.answer_way:
         return skipped("no answer of a peer has shown it")
-    return judge_way(world.answer_way)
+    return judge_way(world.answer_way, world.settings.mail_domain)
 
 
-def judge_way(found: str) -> Finding:
-    """Whether others reach port 25: they take HTTPS only where they do not."""
+def judge_way(found: str, domain: str) -> Finding:
+    """Whether others reach port 25 of DOMAIN: they take HTTPS only where they do not."""
     if found == "smtp":
         return fine("the peer's answer came in there")
     return fault(
         "port 25 is not reached from outside: the peer's answer came over HTTPS",
         meaning="only relays that deliver over HTTPS can write to people here",
         cause="the hoster or a firewall blocks port 25 (a peer remembers that for half an hour)",
-        command="nft list ruleset; and from another machine: nc -v THIS-RELAY 25",
+        command=f"chatmail-relay firewall, which prints what has to be open; nft list ruleset; and "
+        f"from another machine: nc -v {domain} 25",
     )
 
 

@@ -123,7 +123,8 @@ def judge_ports(shown: Mapping[str, str], expected: str) -> Finding:
         f"no TLS on {'; '.join(silent)}",
         meaning="apps or other servers cannot connect there",
         cause="a firewall on this machine, or another program that listens there",
-        command="ss -tlnp; nft list ruleset",
+        command="ss -tlnp; chatmail-relay firewall, which prints what has to be open; "
+        "nft list ruleset",
     )
 
 

@@ -125,7 +125,8 @@ class Bot:
             if not reason and not self._has_turn(came):
                 reason = "too many others had to be answered"
             if reason:
-                log.info("no answer: %s", reason)
+                if heard.contact > answers.LAST_SPECIAL:
+                    log.info("no answer: %s", reason)
                 return
             self._chats.say(chat, answers.answer(heard, MAX_FILE_KIB))
         except NotNowError as error:

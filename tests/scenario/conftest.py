@@ -58,6 +58,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(suite)
 
 
+class _AtOnce:
+    """Says why a test failed as soon as it has: a run is long, and may be interrupted."""
+
+    def __init__(self, plugins: pytest.PytestPluginManager) -> None:
+        self._plugins = plugins
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Look at each test's outcome."""
+        terminal = self._plugins.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(f"{report.nodeid}, {report.when}:")
+            terminal.write_line(report.longreprtext)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have failures told at once."""
+    config.pluginmanager.register(_AtOnce(config.pluginmanager))
+
+
 @pytest.fixture(scope="session", params=_suites())
 def suite(request: pytest.FixtureRequest) -> str:
     """The Debian release the relay is on."""

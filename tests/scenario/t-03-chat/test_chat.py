@@ -82,10 +82,11 @@ def test_group_of_five(people: list[Person]) -> None:
     alice, *others = people
     group = alice.group("Five", others)
     alice.say(group, "Who is here?")
-    for person in others:
-        chat = person.wait_for_text("Who is here?").get_snapshot().chat
-        chat.accept()
+    chats = [person.wait_for_text("Who is here?").get_snapshot().chat for person in others]
+    for chat in chats:
+        chat.accept()  # before anybody answers: what comes to a request is no news to an app
         assert len(chat.get_contacts()) == len(NAMES)
+    for person, chat in zip(others, chats, strict=True):
         person.say(chat, f"{person.name} is")
     for person in people:
         for other in others:

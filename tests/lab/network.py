@@ -58,7 +58,8 @@ def make_bridge(prefix: str) -> str:
     """Make the bridge's namespace and return its name."""
     name = f"{prefix}bridge"
     namespaces.add(name)
-    _ip(name, "link", "add", "bridge", "type", "bridge")
+    # With an address given: else it is that of some port, and another when a machine comes or goes.
+    _ip(name, "link", "add", "bridge", "address", "02:83:00:01:00:00", "type", "bridge")
     _add_address(name, "bridge", Address(ROUTER4, ROUTER6))
     _ip(name, "link", "set", "bridge", "up")
     for address in ROOT_SERVERS4:

@@ -35,6 +35,8 @@ METRICS = "/run/chatmail/turn-metrics/metrics.sock"
 DAYS = 5 * 24 * 3600
 SERVICE_PORT = 9999
 """Of a UDP service of the relay's host, which is nobody's peer."""
+PATIENCE = 90.0
+"""Seconds in which DNS forgets what was published for a moment."""
 QUIET = 0.3
 """Seconds in which what is sent would have come."""
 
@@ -77,6 +79,22 @@ def homes(lab: Lab, relay: Relay) -> Iterator[list[Home]]:
     """Two devices, each behind a router of its own."""
     with ExitStack() as stack:
         yield [stack.enter_context(lab.home(number)) for number in (1, 2)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def found_itself(relay: Relay, user: User) -> None:
+    """The server has the relay's address from DNS; for the moment it may have another's, which was
+    published to see that somebody notices."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with relay.place.entered():
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with Turn(sock, (relay.machine.ipv4, 3478), credential_of(relay, user)) as client:
+            assert client.allocate() == 0
+            if client.relayed[0] == relay.machine.ipv4:
+                return
+        assert time.monotonic() < deadline, "DNS still has another address of the relay"
+        relay.machine.run(f"systemctl reload {UNIT} && sleep 1")
 
 
 @pytest.fixture

@@ -184,8 +184,13 @@ def test_call_between_homes(relay: Relay, homes: list[Home], user: User, opened:
     one, other = (opened(credential_of(relay, user), home) for home in homes)
     assert [one.allocate(), other.allocate()] == [0, 0]
     assert one.relayed[0] == relay.machine.ipv4
+    talk(one, other, 100)
+
+
+def talk(one: Turn, other: Turn, count: int) -> None:
+    """So many packets arrive each way, by indications and over a channel."""
     assert [one.permit(other.relayed), other.bind(0x4000, one.relayed)] == [0, 0]
-    for number in range(100):
+    for number in range(count):
         one.send(other.relayed, b"%d to the other" % number)
         assert other.receive(5) == b"%d to the other" % number
         other.send_on(0x4000, b"%d to the one" % number)
@@ -257,12 +262,7 @@ def test_behind_one_to_one_translation(
         )
         assert [one.allocate(), other.allocate()] == [0, 0]
         assert one.relayed[0] == other.relayed[0] == OUTSIDE
-        assert [one.permit(other.relayed), other.bind(0x4000, one.relayed)] == [0, 0]
-        for number in range(20):
-            one.send(other.relayed, b"%d to the other" % number)
-            assert other.receive(5) == b"%d to the other" % number
-            other.send_on(0x4000, b"%d to the one" % number)
-            assert one.receive(5) == b"%d to the one" % number
+        talk(one, other, 20)
         assert reaches_root(one)
 
 

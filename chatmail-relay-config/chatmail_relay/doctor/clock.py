@@ -17,8 +17,8 @@ from chatmail_relay.doctor.world import World
 
 TOLERANCE = 30.0
 """Seconds."""
-TIMEOUT = 3.0
-"""Seconds for an answer; one of several is enough."""
+TIMEOUT = 10.0
+"""Seconds for an answer; all are asked at once, and one of several is enough."""
 DEBIAN = "https://deb.debian.org/"
 
 

@@ -189,6 +189,7 @@ def sockets(folder: Path) -> filtermail.Sockets:
         folder / "reinject",
         folder / "reinject",
         folder / "policy",
+        folder / "counts",
     )
 
 

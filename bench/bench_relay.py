@@ -8,6 +8,7 @@ and what one fixed piece of work took meanwhile are told.
 
 import re
 import resource
+import ssl
 import statistics
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from bench.load import Run
 from bench.machines import installed, lift_limits
 from bench.traffic import Crowd, delays, part
 from tests.clients.core import Core
+from tests.clients.net import connect, encrypt
 from tests.clients.relay import OUR_DAEMONS, Relay
 
 DOMAIN = "_alpha.lab"
@@ -29,6 +31,7 @@ MOST_MEMORY = {5: 60.0, 7: 80.0}  # MiB, so many of the daemons together
 CHANGES, APPLIES = 12, 9
 SENDERS, WARM, ROUNDS, MESSAGES = 20, 60, 3, 600
 CHAT = 100
+LOOKS = 500
 HASH = 1.7  # ms of CPU that hashing a password takes on a core that nobody else uses
 MASTER = "/etc/postfix/master.cf"
 LISTENER, REINJECTION = "submissions/inet", "../chatmail/reinject-outgoing/unix"
@@ -42,7 +45,37 @@ def main() -> int:
         lift_limits(relay)
         figures += throughput(relay)
         figures += waits(relay)
+        figures += metrics(relay)
     return show(*figures)
+
+
+# --- metrics ---------------------------------------------------------------
+
+
+def metrics(relay: Relay) -> list[Figure]:
+    """How long a look at /metrics takes."""
+    with connect(relay.place, relay.host, 8443) as plain, encrypt(plain, relay.domain) as secured:
+        took = sorted(_look(secured, relay.domain) for _ in range(LOOKS))
+    return [
+        Figure("metrics answer, median", 1000 * statistics.median(took), "ms", 5),
+        Figure("metrics answer, 99 of 100", 1000 * took[LOOKS * 99 // 100], "ms"),
+    ]
+
+
+def _look(secured: ssl.SSLSocket, domain: str) -> float:
+    """Seconds until all of an answer is there."""
+    began = time.perf_counter()
+    secured.sendall(f"GET /metrics HTTP/1.1\r\nHost: {domain}\r\n\r\n".encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += secured.recv(65_536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    size = re.search(rb"(?i)content-length: (\d+)", head)
+    if size is None or b" 200 " not in head:
+        raise RuntimeError(f"no figures: {head!r}")
+    while len(body) < int(size[1]):
+        body += secured.recv(65_536)
+    return time.perf_counter() - began
 
 
 # --- idle ------------------------------------------------------------------

@@ -50,16 +50,16 @@ def placed(name: str, settings: "Settings", folder: Path) -> AbstractAsyncContex
     if name == "doveauth":
         from chatmaild import doveauth
 
-        names = ("auth", "seen", "policy", "recipients")
+        names = ("auth", "seen", "policy", "recipients", "doctor", "echo", "counts")
         return doveauth.serve(settings, doveauth.Sockets(*(folder / each for each in names)))
     if name == "lastlogin":
         from chatmaild import lastlogin
 
-        return lastlogin.serve(settings, folder / "lastlogin", folder / "seen")
+        return lastlogin.serve(settings, folder / "lastlogin", folder / "seen", folder / "counts")
     if name == "metadata":
         from chatmaild import metadata
 
-        kept = ("metadata", "push", "tokens", "pushes")
+        kept = ("metadata", "push", "tokens", "pushes", "calls", "counts")
         return metadata.serve(settings, metadata.Places(*(folder / each for each in kept)))
     if name == "newemail":
         from chatmaild import newemail
@@ -67,7 +67,7 @@ def placed(name: str, settings: "Settings", folder: Path) -> AbstractAsyncContex
         return newemail.serve(settings, folder / "newemail")
     from chatmaild import filtermail
 
-    paths = ("outgoing", "incoming", "reinject", "reinject", "policy")
+    paths = ("outgoing", "incoming", "reinject", "reinject", "policy", "counts")
     return filtermail.serve(settings, filtermail.Sockets(*(folder / each for each in paths)))
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from devtools.progress import Progress
 from tests.clients.relay import Relay
 from tests.lab import Lab
-from tests.lab.installing import build, install
+from tests.lab.installing import BOT, build, install
 
 PLENTY = 100_000
 """Of what a relay allows each user or client: one of them stands for many here."""
@@ -22,7 +22,7 @@ def installed(suites: Mapping[str, str]) -> Iterator[list[Relay]]:
         for domain, suite in suites.items():
             machine = lab.machine(domain.strip("_").partition(".")[0], suite, "relay-deps")
             machine.wait_running()
-            install(lab, machine, repository, domain)
+            install(lab, machine, repository, domain, without=[BOT])
             relays.append(Relay(machine, lab.clients, domain))
         yield relays
 

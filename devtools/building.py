@@ -16,7 +16,7 @@ from devtools import fetched, roots
 from devtools.inside import BUILDER, inside
 from devtools.progress import Progress
 from devtools.run import CommandFailed, Failure, stream
-from devtools.sources import PYTHONS, RELAY, REPOSITORY, Job
+from devtools.sources import PYTHONS, REPOSITORY, Job
 from devtools.wheels import fetch
 
 PLACE = "build"
@@ -64,10 +64,10 @@ def _make(task: Job, folder: Path, progress: Progress) -> None:
 
 
 def _wheels(task: Job) -> list[Path]:
-    if task.source is not RELAY:
+    if not task.source.wheels:
         return []
     python = PYTHONS[task.suite]
-    lock = REPOSITORY / "chatmaild" / f"requirements-{python}.txt"
+    lock = REPOSITORY / task.source.wheels / f"requirements-{python}.txt"
     return fetch(lock, python, roots.cache_dir() / "wheels" / python)
 
 

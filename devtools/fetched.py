@@ -1,4 +1,5 @@
-"""What builds need from registries that have clients of their own: crates, Go modules.
+"""What builds and tests need from registries that have clients of their own: crates, Go modules,
+npm's packages.
 
 The client runs in the root that will build, so that this machine needs none, with network and as a
 user without privileges. It gets the files that name what is wanted, and nothing else, and has to
@@ -9,6 +10,7 @@ files, and belongs to nobody who builds.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from devtools import roots
@@ -25,7 +27,7 @@ AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 PASSED_ON = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
-    *("GOPROXY", "GOSUMDB"),
+    *("GOPROXY", "GOSUMDB", "npm_config_registry"),
 )
 """What of our environment says how registries are reached."""
 
@@ -50,14 +52,32 @@ def fetched(task: Job, base: Path, progress: Progress) -> Path | None:
 
 
 def _fetch(task: Job, fetch: Fetch, base: Path, folder: Path, progress: Progress) -> None:
+    name = task.source.name
+    ask(fetch.command, task.select(fetch.locks).write, base, folder, name, progress)
+
+
+def ask(
+    command: str,
+    lay: Callable[[Path], None],
+    base: Path,
+    folder: Path,
+    name: str,
+    progress: Progress,
+) -> None:
+    """Fill the empty `folder` by a registry's client, which the root `base` has.
+
+    `lay` puts what names the wanted files into the directory in which the shell runs `command`;
+    there, the variable FETCHED is the folder. Raises `Failure`.
+    """
     os.chown(folder, BUILDER, BUILDER)
-    with roots.overlay(base, f"fetch-{task.source.name}") as tree:
+    with roots.overlay(base, f"fetch-{name}") as tree:
         place = tree / "build/source"
-        task.select(fetch.locks).write(place)
+        place.mkdir(parents=True, exist_ok=True)
+        lay(place)
         run(["chown", "-R", f"{BUILDER}:{BUILDER}", place])
-        command = inside(
+        words = inside(
             tree,
-            ["sh", "-euc", fetch.command],
+            ["sh", "-euc", command],
             cwd="/build/source",
             env={"FETCHED": INSIDE, **_passed_on()},
             binds={folder: INSIDE, RESOLVER: str(RESOLVER), authorities(): AUTHORITIES},
@@ -65,11 +85,11 @@ def _fetch(task: Job, fetch: Fetch, base: Path, folder: Path, progress: Progress
             network=True,
         )
         try:
-            stream(command, progress.detail)
+            stream(words, progress.detail)
         except CommandFailed as error:
             last = "\n".join(f"    {line}" for line in error.output.rstrip().splitlines()[-8:])
             raise Failure(
-                f"what {task.source.name} is made of cannot be fetched:\n{last}",
+                f"what is wanted for {name} cannot be fetched:\n{last}",
                 "Is this machine connected? A proxy is taken from https_proxy.",
             ) from None
     run(["chown", "-R", "0:0", folder])

@@ -23,6 +23,7 @@ from devtools.sources import REPOSITORY, exported
 
 TYPED = (
     *("chatmaild/chatmaild", "chatmail-relay-config/chatmail_relay"),
+    "packaging/chatmail-echobot/chatmail_echobot",
     *("devtools", "tests", "bench", "tasks.py"),
 )
 """What mypy checks, in its strict mode."""

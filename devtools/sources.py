@@ -16,7 +16,7 @@ from devtools import roots
 from devtools.run import Failure, run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-DISTRIBUTIONS = ("chatmaild", "chatmail-relay-config")
+DISTRIBUTIONS = ("chatmaild", "chatmail-relay-config", "packaging/chatmail-echobot")
 """The folders of the Python distributions, for PYTHONPATH."""
 
 VERSION_SUFFIXES = {"bookworm": "+deb12u1", "trixie": "+deb13u1"}
@@ -27,7 +27,7 @@ BUILD_PACKAGES = (
     *("dh-python", "dh-virtualenv", "python3-all", "python3-setuptools", "python3-stdeb"),
     "python3-venv",
     *("python3-argcomplete", "python3-debconf", "python3-iniconfig"),
-    *("python3-jinja2", "python3-requests"),
+    *("gettext", "python3-jinja2", "python3-requests", "python3-segno"),
 )
 """What the roots hold beside the minimal set: the build dependencies of all sources."""
 
@@ -62,6 +62,8 @@ class Source:
     packages: tuple[str, ...] = BUILD_PACKAGES
     """What the root holds in which it is built."""
     fetch: Fetch | None = None
+    wheels: str = ""
+    """The folder whose requirements-PYTHON.txt locks the wheels for its virtual environment."""
     own_version: bool = False
     """Its changelog is in `paths`; otherwise debian/changelog gets its name and the suffix."""
 
@@ -74,11 +76,12 @@ RELAY = Source(
     "chatmail-relay",
     ("chatmail-relay", "chatmaild"),
     (
-        *("debian", "chatmaild", "chatmail-relay-config"),
+        *("debian", "chatmaild", "chatmail-relay-config", "monitoring"),
         # The daemons take the settings alone from there.
         ":!chatmail-relay-config/chatmail_relay/templates",
     ),
     "dpkg-buildpackage -us -uc && mv ../chatmail* ../out",
+    wheels="chatmaild",
 )
 CONFIG = Source(
     "chatmail-relay-config",
@@ -98,6 +101,13 @@ INSTANT = Source(
     ("packaging/dovecot-instant", "debian/copyright"),
     "packaging/dovecot-instant/build",
     packages=("build-essential", "debhelper", "fakeroot", "dovecot-dev"),
+)
+ECHOBOT = Source(
+    "chatmail-echobot",
+    ("chatmail-echobot",),
+    ("packaging/chatmail-echobot", "debian/tidy-venv"),
+    "packaging/chatmail-echobot/build",
+    wheels="packaging/chatmail-echobot",
 )
 TURN = Source(
     "chatmail-turn",
@@ -128,7 +138,7 @@ IROH = Source(
     ),
     own_version=True,
 )
-SOURCES = (RELAY, CONFIG, KEYRING, INSTANT, TURN, IROH)
+SOURCES = (RELAY, CONFIG, KEYRING, INSTANT, ECHOBOT, TURN, IROH)
 
 
 @dataclass(frozen=True)

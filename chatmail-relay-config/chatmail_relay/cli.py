@@ -58,6 +58,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_apply(commands)
     _add_rollback(commands)
     _add_dns(commands)
+    _add_firewall(commands)
+    _add_www(commands)
+    _add_doctor(commands)
+    _add_status(commands)
     past = commands.add_parser(
         "history",
         help="list the last good configurations",
@@ -65,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         "first, with date (UTC), version, and what changed.",
     )
     _add_root(past)
+    _add_expire(commands)
     certificate = commands.add_parser(
         "certificate",
         help="take over a renewed certificate",
@@ -153,6 +158,85 @@ def _add_dns(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_root(dns)
 
 
+def _add_firewall(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    firewall = commands.add_parser(
+        "firewall",
+        help="print rules that open the relay's ports",
+        description="Print the rules of a firewall that let in what the relay is there for, as its "
+        "settings are. Nothing is opened: rules are for the admin to read and to use.",
+    )
+    firewall.add_argument(
+        "--format",
+        choices=("nftables", "ufw", "json"),
+        default="nftables",
+        help="rules for nft(8) (default), commands of ufw(8), or JSON for programs",
+    )
+    _add_root(firewall)
+
+
+def _add_www(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    www = commands.add_parser("www", help="look at the web pages", description="The web pages.")
+    actions = www.add_subparsers(dest="action", metavar="ACTION", required=True)
+    preview = actions.add_parser(
+        "preview",
+        help="serve them as they would be published",
+        description="Serve the web pages on this machine as the next apply would publish them, "
+        "with the files in /etc/chatmail-relay/www in the place of ours. Settings and files are "
+        "read anew for every request.",
+    )
+    preview.add_argument(
+        "--address", default="127.0.0.1", help="listen on this address instead of %(default)s"
+    )
+    preview.add_argument(
+        "--port", type=int, default=8000, help="listen on this port instead of %(default)s"
+    )
+    _add_root(preview)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="try whether the relay works, and say what does not",
+        description="Prove the relay by using it: a message to oneself and one to another relay "
+        "and back, port 25 both ways, our signature, every certificate and record, calls, streams, "
+        "notifications, queues, clock, disk, keys and versions. Each fault is said with what it "
+        "means, its likely cause and the next command; what follows from it is not judged. A timer "
+        "does this once a day, and mails the contact when something is wrong.",
+        epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 wrong usage.",
+    )
+    doctor.add_argument("--json", action="store_true", help="show the findings as JSON")
+    doctor.add_argument(
+        "--mail", action="store_true", help="tell admin_contact by mail when something is wrong"
+    )
+
+
+def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    status = commands.add_parser(
+        "status",
+        help="show on one screen how the relay is",
+        description="Show version, domain, certificate, units, ports, queue, disk, accounts, "
+        "the messages of the last hour and day, the last expiry, and what needs doing.",
+        epilog="Exit codes, for monitoring: 0 nothing needs doing; 1 something does; 2 wrong "
+        "usage.",
+    )
+    status.add_argument("--json", action="store_true", help="show it as JSON")
+
+
+def _add_expire(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    expire = commands.add_parser(
+        "expire",
+        help="delete old mail and idle accounts",
+        description="Delete what is kept no longer: old mail, large mail that was seen, the oldest "
+        "of mailboxes that are nearly full, and accounts that nobody uses. This happens by itself "
+        "every hour.",
+        epilog="Exit codes: 0 done; 1 something had to be left as it is, or nothing could be done.",
+    )
+    expire.add_argument(
+        "--dry-run", action="store_true", help="delete nothing; say what would go, and how much"
+    )
+    expire.set_defaults(root=Path("/"))
+
+
 def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--diff", action="store_true", help="show what would change, and change nothing"
@@ -179,9 +263,10 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay import commands, dnscommand
+    from chatmail_relay import commands, dnscommand, expirecommand, firewall, preview
 
-    if options.root.resolve() == Path("/") and os.geteuid() != 0:
+    root: Path = getattr(options, "root", Path("/"))
+    if root.resolve() == Path("/") and os.geteuid() != 0:
         raise OperatorError(
             "only root can do that", f"Run `sudo chatmail-relay {options.command}`."
         )
@@ -189,11 +274,28 @@ def _command(options: argparse.Namespace) -> int:
         "apply": commands.apply,
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
+        "firewall": firewall.firewall,
+        "www": preview.preview,
+        "doctor": _doctor,
+        "status": _status,
+        "expire": expirecommand.expire,
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,
     }
     return run[options.command](options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from chatmail_relay.doctor.command import doctor  # takes longer to load than all others
+
+    return doctor(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from chatmail_relay.doctor.status import status
+
+    return status(options)
 
 
 def _complain(error: OperatorError) -> None:

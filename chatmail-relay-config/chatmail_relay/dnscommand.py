@@ -11,6 +11,7 @@ from chatmail_relay.probes import ask_dns
 from chatmail_relay.render import renderer
 from chatmail_relay.settings import DEFAULT_PATH, Settings, load
 from chatmail_relay.tree import Tree
+from chatmail_relay.webpage import SITE
 
 RESOLVER = "127.0.0.83"
 """The relay's own, which validates as other relays' do."""
@@ -53,7 +54,7 @@ def facts(settings: Settings, tree: Tree) -> dnszone.Facts:
 def _policy(settings: Settings, tree: Tree) -> bytes:
     """The MTA-STS policy that is served, or will be."""
     served = tree.look(settings.www_dir / dnszone.POLICY).content
-    return served or renderer({"settings": settings})(f"www/{dnszone.POLICY}.j2")
+    return served or renderer({"settings": settings})(f"{SITE}/{dnszone.POLICY}.j2")
 
 
 def _check(found: dnszone.Facts, style: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from chatmail_relay.errors import OperatorError
-from chatmail_relay.settings import STATE_DIR, Settings
+from chatmail_relay.settings import INTERNAL_NAMES, STATE_DIR, Settings
 from chatmail_relay.tree import Tree
 
 APPLIED_SETTINGS = STATE_DIR / "settings" / "doveauth.ini"
@@ -42,9 +42,12 @@ def change(settings: Settings, tree: Tree) -> Change | None:
 
 
 def count_accounts(tree: Tree, folder: PurePosixPath) -> int:
-    """How many accounts are in the folder of a domain."""
+    """How many accounts are in the folder of a domain; the relay's own do not count."""
     real = tree.real(folder)
-    return sum(1 for _path in real.glob("*/password")) if real.is_dir() else 0
+    if not real.is_dir():
+        return 0
+    names = (path.parent.name.partition("@")[0] for path in real.glob("*/password"))
+    return sum(1 for name in names if name not in INTERNAL_NAMES)
 
 
 def consent(

@@ -11,6 +11,7 @@ from pathlib import Path
 from chatmail_relay.errors import OperatorError
 
 PACKAGES = ("dovecot-core", "nginx", "postfix")
+ECHOBOT = "usr/lib/chatmail-echobot/bin/chatmail-echobot"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Host:
     """Whether sockets of that family can be opened."""
     site_on_80: bool = False
     """Whether nginx serves a site of this machine's own on port 80."""
+    echobot: bool = False
+    """Whether the echo bot's program is installed."""
 
     @property
     def postfix_has_instances(self) -> bool:
@@ -44,6 +47,7 @@ def read_host(root: Path) -> Host:
         cpus=len(os.sched_getaffinity(0)),
         ipv6=Path("/proc/net/if_inet6").exists(),
         site_on_80=any(_listens_on_80(path) for path in _sites(root)),
+        echobot=(root / ECHOBOT).exists(),
     )
 
 

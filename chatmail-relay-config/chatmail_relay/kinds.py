@@ -26,6 +26,10 @@ _WEB_ADDRESS = re.compile(
 _STREAM_RELAY = re.compile(
     r"https?://[A-Za-z0-9_]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[1-9][0-9]{0,4})?/?"
 )
+_BOT = re.compile(
+    r"[A-Za-z0-9_+.-]{1,64}@[A-Za-z0-9_]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+    r"|(https://i\.delta\.chat/#|OPENPGP4FPR:)[A-Za-z0-9%+._~=&#@-]{1,900}"
+)
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
@@ -236,6 +240,22 @@ class AbsolutePath:
 
 
 @dataclass(frozen=True)
+class Line(_Plain):
+    """A line of text that people read, or nothing: for the web pages alone, which escape it."""
+
+    longest: int
+
+    @property
+    def allowed(self) -> str:
+        return f"one line of up to {self.longest} printable characters, or nothing"
+
+    def parse(self, text: str) -> str:
+        if len(text) > self.longest or not text.isprintable() or text != text.strip():
+            raise _refuse(text)
+        return text
+
+
+@dataclass(frozen=True)
 class Token(_Plain):
     """A secret word that may stand in a URL, or nothing."""
 
@@ -267,6 +287,20 @@ class WebAddress(_Plain):
         if not text and self.optional:
             return ""
         if not _WEB_ADDRESS.fullmatch(text):
+            raise _refuse(text)
+        return text
+
+
+@dataclass(frozen=True)
+class Bot(_Plain):
+    """Somebody to write to: a mail address or an invite link; or nobody."""
+
+    @property
+    def allowed(self) -> str:
+        return "a mail address, an invite link such as https://i.delta.chat/#…, or nothing"
+
+    def parse(self, text: str) -> str:
+        if text and not _BOT.fullmatch(text):
             raise _refuse(text)
         return text
 

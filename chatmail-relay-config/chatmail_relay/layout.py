@@ -13,6 +13,7 @@ from chatmail_relay.units import (
     CERTIFICATE_PATH,
     DOVEAUTH,
     DOVECOT,
+    EXPIRE,
     IROH_RELAY,
     MTA_STS,
     NGINX,
@@ -20,6 +21,7 @@ from chatmail_relay.units import (
     POSTFIX,
     POSTFIX_INSTANCE,
     RESOLVER,
+    TRIM,
     TURN,
     Condition,
     always,
@@ -35,7 +37,7 @@ def _delivers_over_https(settings: Settings, _host: Host) -> bool:
 
 
 def _mail_elsewhere(settings: Settings, _host: Host) -> bool:
-    """Whether doveauth's unit does not already allow it to write where the mail is."""
+    """Whether our units do not already allow to write where the mail is."""
     return not settings.mailboxes_dir.is_relative_to("/var/lib/chatmail")
 
 
@@ -70,6 +72,14 @@ def drop_in(unit: str, *restart: str, source: str = "", needed: Condition = alwa
     """What varies in a unit; RESTART is the unit itself unless others are named."""
     target = f"etc/systemd/system/{unit}.d/50-chatmail-relay.conf"
     return Template(target, source, restart=restart or (unit,), needed=needed)
+
+
+def _mail_drop_in(unit: str) -> Template:
+    """What doveauth's drop-in says, for a unit that a timer or path starts when it is time."""
+    target, source = (
+        f"etc/systemd/system/{name}.d/50-chatmail-relay.conf" for name in (unit, DOVEAUTH)
+    )
+    return Template(target, f"{source}.j2", needed=_mail_elsewhere)
 
 
 TEMPLATES = (
@@ -107,6 +117,8 @@ TEMPLATES = (
     drop_in(DOVECOT),
     drop_in(NGINX),
     drop_in(DOVEAUTH, needed=_mail_elsewhere),
+    _mail_drop_in(EXPIRE),
+    _mail_drop_in(TRIM),
     drop_in(CERTIFICATE_PATH, needed=_external),
     Template("var/lib/acme/desired/chatmail-relay", needed=by_acme),
 )

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from chatmail_relay import webpage
 from chatmail_relay.host import Host
 from chatmail_relay.layout import TEMPLATES, Template
-from chatmail_relay.render import PACKAGE, renderer
+from chatmail_relay.render import renderer
 from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, SECTION, STATE_DIR, Settings
 from chatmail_relay.units import UNITS, port_80_is_acmetools, units_of
 
@@ -58,6 +59,10 @@ def make_plan(settings: Settings, host: Host) -> Plan:
         "host": host,
         "ini": str(DEFAULT_PATH),
         "port_80_is_acmetools": port_80_is_acmetools(settings, host),
+        "content_policy": webpage.CONTENT_POLICY,
+        "languages": tuple(webpage.LANGUAGES),
+        "overrides": webpage.OVERRIDES,
+        "pages": webpage.PAGES,
     }
     render = renderer(context | {"password_max_length": PASSWORD_MAX_LENGTH})
     files = [
@@ -68,7 +73,7 @@ def make_plan(settings: Settings, host: Host) -> Plan:
     return Plan(
         settings=settings,
         directories=make_directories(settings),
-        files=(*files, *_web_page(settings, render), *_credentials(settings, host)),
+        files=(*files, *_web_pages(settings, host, render), *_credentials(settings, host)),
         units=unit_names(settings, host),
         idle=idle_names(settings, host),
     )
@@ -102,12 +107,9 @@ def _file(item: Template, content: bytes) -> File:
     return File(path, content, item.owner, item.group, item.mode, item.restart, item.reload)
 
 
-def _web_page(settings: Settings, render: Callable[[str], bytes]) -> Iterator[File]:
-    """The files of www/; those whose name ends in `.j2` are rendered, others copied."""
-    www = PACKAGE / "www"
-    for source in sorted(path for path in www.rglob("*") if path.is_file()):
-        name = str(source.relative_to(www))
-        yield File(settings.www_dir / name.removesuffix(".j2"), render(f"www/{name}"))
+def _web_pages(settings: Settings, host: Host, render: Callable[[str], bytes]) -> Iterator[File]:
+    for path, content in webpage.published(settings, render, echo_bot=host.echobot):
+        yield File(settings.www_dir / path, content)
 
 
 def _credentials(settings: Settings, host: Host) -> Iterator[File]:
@@ -116,6 +118,8 @@ def _credentials(settings: Settings, host: Host) -> Iterator[File]:
     for unit in units_of(settings, host):
         if unit.settings:
             values = (f"{key} = {settings.format(key)}".rstrip() for key in unit.settings)
-            path = STATE_DIR / "settings" / f"{unit.name.removesuffix('.service')}.ini"
+            path = STATE_DIR / "settings" / unit.credential
             content = "\n".join([f"[{SECTION}]", *values, ""])
-            yield File(path, content.encode(), mode=0o600, restart=(unit.name,))
+            # What a timer starts reads it anew each time.
+            restart = (unit.name,) if unit.name.endswith(".service") else ()
+            yield File(path, content.encode(), mode=0o600, restart=restart)

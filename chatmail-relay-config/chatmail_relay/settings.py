@@ -17,8 +17,10 @@ from chatmail_relay.inifile import IniFile
 from chatmail_relay.kinds import (
     AbsolutePath,
     Addresses,
+    Bot,
     Decimal,
     DnsLabel,
+    Line,
     MailAddress,
     MailDomain,
     Networks,
@@ -40,8 +42,15 @@ CERTIFICATE = STATE_DIR / "tls" / "relay.pem"
 PASSWORD_MAX_LENGTH = 512
 """Bytes; longer ones are refused before they are hashed."""
 
+INTERNAL_NAMES = ("doctor", "echo")
+"""Local parts of the accounts that the relay's own programs have: made by those alone, whatever
+the registration, never too old, and in no count."""
+
 RESERVED_NAMES = frozenset(
-    ["echo", "postmaster", "abuse", "mailer-daemon", "root", "admin", "hostmaster", "webmaster"]
+    [
+        *INTERNAL_NAMES,
+        *("postmaster", "abuse", "mailer-daemon", "root", "admin", "hostmaster", "webmaster"),
+    ]
 )
 """Local parts nobody can register, whatever the lengths."""
 
@@ -113,6 +122,31 @@ class Settings:
             "A certificate authority is told it, too.",
             question="Mail address of the relay's administrator:",
             priority="medium",
+        ),
+    )
+    operator_name: str = field(
+        default="",
+        metadata=describe(
+            Line(200),
+            "Who runs this relay: the name of a person or an organisation. The web page and its "
+            "privacy policy show it.",
+        ),
+    )
+    operator_address: str = field(
+        default="",
+        metadata=describe(
+            Line(500),
+            "The postal address of whoever runs this relay, in one line. The privacy policy on "
+            "the web page shows it, as the law of some countries wants.",
+        ),
+    )
+    doctor_peer: str = field(
+        default="",
+        metadata=describe(
+            Bot(),
+            "An echo bot at another relay, with which `chatmail-relay doctor` tries whether mail "
+            "passes both ways: its address, where that relay has its invite link at /echo/, or the "
+            "invite link itself. When empty this is not tried.",
         ),
     )
     mailboxes_dir: PurePosixPath = field(
@@ -249,6 +283,37 @@ class Settings:
             unit="MiB",
             question="Size of a mailbox, in MiB:",
             priority="low",
+        ),
+    )
+    delete_mails_after_days: int = field(
+        default=20,
+        metadata=describe(
+            Whole(1, 36_500),
+            "After how many days a message is deleted, whether it was fetched or not.",
+            unit="days",
+        ),
+    )
+    delete_large_after_days: int = field(
+        default=7,
+        metadata=describe(
+            Whole(1, 36_500),
+            "After how many days a large message is deleted that an app has marked as seen.",
+            unit="days",
+        ),
+    )
+    large_message_kib: int = field(
+        default=200,
+        metadata=describe(
+            Whole(1, 1_048_576), "A message is large when it has more than this.", unit="KiB"
+        ),
+    )
+    delete_inactive_users_after_days: int = field(
+        default=90,
+        metadata=describe(
+            Whole(2, 36_500),
+            "After how many days without a login an account is deleted with all it has. The day "
+            "of a login is known, not its hour.",
+            unit="days",
         ),
     )
     imap_compress: bool = field(
@@ -401,6 +466,22 @@ class Settings:
             "network. Packets are relayed to public addresses only where this is empty.",
         ),
     )
+    metrics_enabled: bool = field(
+        default=True,
+        metadata=describe(
+            YesNo(),
+            "Whether the relay tells Prometheus how it is: sums, at https://DOMAIN/metrics, and "
+            "counters of its logs on 127.0.0.1:3903. Nobody's address is in them.",
+        ),
+    )
+    metrics_networks: tuple[str, ...] = field(
+        default=(),
+        metadata=describe(
+            Networks(),
+            "The networks that can read https://DOMAIN/metrics; one address is a network, too, "
+            "such as 192.0.2.1/32. When empty everybody can.",
+        ),
+    )
     appversions_file: PurePosixPath | None = field(
         default=None,
         metadata=describe(
@@ -508,6 +589,11 @@ class Settings:
     @property
     def reserved_names(self) -> frozenset[str]:
         return RESERVED_NAMES
+
+    @property
+    def internal_addresses(self) -> tuple[str, ...]:
+        """The addresses of the relay's own accounts, whether or not they exist."""
+        return tuple(f"{name}@{self.address_domain}" for name in INTERNAL_NAMES)
 
     @property
     def forwarded_addresses(self) -> tuple[str, ...]:

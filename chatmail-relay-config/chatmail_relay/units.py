@@ -37,6 +37,19 @@ MXDELIV = "chatmail-mxdeliv.service"
 DELIVER = "chatmail-deliver.service"
 TURN = "chatmail-turn.service"
 IROH_RELAY = "chatmail-iroh-relay.service"
+DOCTOR = "chatmail-doctor.service"
+DOCTOR_TIMER = "chatmail-doctor.timer"
+ECHOBOT = "chatmail-echobot.service"
+METRICS = "chatmail-metrics.service"
+METRICS_TIMER = "chatmail-metrics.timer"
+MTAIL = "chatmail-mtail.service"
+LOG_FEED = "chatmail-log-feed.service"
+EXPIRE = "chatmail-expire.service"
+EXPIRE_TIMER = "chatmail-expire.timer"
+TRIM = "chatmail-trim.service"
+TRIM_PATH = "chatmail-trim.path"
+DISCONNECT = "chatmail-disconnect.service"
+DISCONNECT_PATH = "chatmail-disconnect.path"
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,14 @@ STARTED_BY_OTHERS = (
     "chatmail-acme-retry.timer",
     ACME,
     CERTIFICATE,
+    DOCTOR,
+    METRICS,
+    LOG_FEED,
+    EXPIRE,
+    TRIM,
+    DISCONNECT,
 )
-"""Units of ours which run when a timer, a path or a failure of another says so."""
+"""Units of ours which run when a timer, a path, another unit or its failure says so."""
 
 
 def always(_settings: Settings, _host: Host) -> bool:
@@ -88,6 +107,11 @@ def runs_iroh_relay(settings: Settings, _host: Host) -> bool:
     return settings.runs_iroh_relay
 
 
+def has_echobot(_settings: Settings, host: Host) -> bool:
+    """Whether there is a bot to run, which comes in a package of its own."""
+    return host.echobot
+
+
 @dataclass(frozen=True)
 class Unit:
     """A unit of a configured relay; `ours` came with this package."""
@@ -96,9 +120,14 @@ class Unit:
     probes: tuple[Probe, ...]
     ours: bool = False
     settings: tuple[str, ...] = ()
-    """What it reads of chatmail.ini when it starts; it is given no more than that."""
+    """What it reads of chatmail.ini when it starts, or what a timer starts; no more is given."""
     needed: Condition = always
     """Whether it runs in a relay with these settings on this host; else it is stopped."""
+
+    @property
+    def credential(self) -> str:
+        """The name of the file with these settings; a timer has it for the service it starts."""
+        return f"{self.name.rpartition('.')[0]}.ini"
 
 
 def _sockets(*paths: str) -> tuple[Probe, ...]:
@@ -114,6 +143,11 @@ def relays_calls(settings: Settings, _host: Host) -> bool:
     return settings.turn_enabled
 
 
+def tells_figures(settings: Settings, _host: Host) -> bool:
+    """Whether Prometheus is told how the relay is."""
+    return settings.metrics_enabled
+
+
 UNITS = (
     Unit(RESOLVER, (Probe("dns", "127.0.0.83:53"),), ours=True),
     Unit(
@@ -122,6 +156,8 @@ UNITS = (
             "/run/chatmail/doveauth/auth.sock",
             "/run/chatmail/doveauth-seen/seen.sock",
             "/run/chatmail/doveauth-policy/policy.sock",
+            "/run/chatmail/doveauth-doctor/account.sock",
+            "/run/chatmail/doveauth-echo/account.sock",
             f"{SPOOL}/maps/recipients.sock",
         ),
         ours=True,
@@ -218,9 +254,38 @@ UNITS = (
         ),
     ),
     Unit(REDIRECTOR, (Probe("http", "127.0.0.1:80"),), ours=True, needed=port_80_is_acmetools),
+    # Nobody asks whether it answers: the relay's configuration does not fail with its bot.
+    Unit(
+        ECHOBOT,
+        (),
+        ours=True,
+        settings=("mail_domain", "max_user_send_per_minute", "max_user_send_burst"),
+        needed=has_echobot,
+    ),
     Unit(CERTIFICATE_PATH, (), ours=True, needed=from_elsewhere),
     Unit(CERTIFICATE_TIMER, (), ours=True),
     Unit(ACME_TIMER, (), ours=True, needed=by_acme),
+    Unit(DOCTOR_TIMER, (), ours=True),
+    Unit(MTAIL, (Probe("http", "127.0.0.1:3903"),), ours=True, needed=tells_figures),
+    Unit(
+        METRICS_TIMER,
+        (),
+        ours=True,
+        settings=("mail_domain", "mailboxes_dir", "turn_enabled"),
+        needed=tells_figures,
+    ),
+    Unit(DISCONNECT_PATH, (), ours=True),
+    Unit(TRIM_PATH, (), ours=True),
+    Unit(
+        EXPIRE_TIMER,
+        (),
+        ours=True,
+        settings=(
+            *("mail_domain", "mailboxes_dir", "max_mailbox_size_mib"),
+            *("delete_mails_after_days", "delete_large_after_days", "large_message_kib"),
+            "delete_inactive_users_after_days",
+        ),
+    ),
 )
 
 

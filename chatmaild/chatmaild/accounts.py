@@ -11,16 +11,15 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from chatmaild.errors import LaterError
+from chatmaild.errors import LaterError, RefusedError
+from chatmaild.leaving import DIRECTORY, LEAVING_FILE, PASSWORD_FILE, come_back, locked
 
 DAY = 24 * 60 * 60
-PASSWORD_FILE = "password"  # noqa: S105 - a file's name
 ENCRYPTED_ONLY_FILE = "enforceE2EEincoming"
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,7 +52,21 @@ class Mailboxes:
 
     def exists(self, address: str) -> bool:
         """Whether this is a user, blocked or not. Raises LaterError when that cannot be told."""
-        return self._has(address, PASSWORD_FILE)
+        # The last look is for one who comes back between the others.
+        names = (PASSWORD_FILE, LEAVING_FILE, PASSWORD_FILE)
+        return any(self._has(address, name) for name in names)
+
+    def welcome(self, address: str) -> bool:
+        """Whether this is a user, who is back now if about to be deleted. Raises LaterError."""
+        if self._has(address, PASSWORD_FILE):
+            return True
+        try:
+            with self._opened(address) as box:
+                return come_back(box) or self._has(address, PASSWORD_FILE)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _later("opened", error) from error
 
     def takes_cleartext(self, address: str) -> bool:
         """Whether the user exists and gave up on end-to-end encryption. Raises LaterError."""
@@ -62,16 +75,55 @@ class Mailboxes:
     def create(self, address: str, hashed: str, now: float) -> bool:
         """Make a user with a password's hash; False when somebody else was first.
 
-        The link to the password file is what decides. Raises LaterError.
+        The link to the password file is what decides. One who was about to be deleted for having
+        been away is back by that. Raises LaterError.
         """
         try:
-            Path(f"{self._dir}/{address}").mkdir(mode=0o700, exist_ok=True)
-            with self._opened(address) as box:
+            with self._made(address) as box:
+                if come_back(box):
+                    return False
                 with suppress(FileExistsError):
                     os.close(os.open(ENCRYPTED_ONLY_FILE, _NEW_FILE, 0o600, dir_fd=box))
                 return _link_password(box, hashed, now)
         except OSError as error:
             raise _later("made", error) from error
+
+    def set_password(self, address: str, hashed: str, now: float) -> None:
+        """Give a user another password; the user is made where there is none.
+
+        Raises RefusedError for a blocked user, who stays so, and LaterError.
+        """
+        if self.create(address, hashed, now):
+            return
+        try:
+            with self._opened(address) as box:
+                if _first_byte(box, PASSWORD_FILE) != b"{":
+                    raise RefusedError("the account is blocked")
+                with _draft(box, hashed, now) as draft:
+                    os.rename(draft, PASSWORD_FILE, src_dir_fd=box, dst_dir_fd=box)
+                os.fsync(box)
+        except OSError as error:
+            raise _later("changed", error) from error
+
+    def remove(self, address: str) -> bool:
+        """Delete a user with all mail; False when there is no such mailbox. Raises LaterError.
+
+        First it is no mailbox any more: whoever is deleted is never there in part.
+        """
+        from shutil import rmtree  # a MiB for what hardly ever happens
+
+        gone = f"{self._dir}/.removed-{os.urandom(8).hex()}"
+        try:
+            Path(f"{self._dir}/{address}").rename(gone)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _later("removed", error) from error
+        try:
+            rmtree(gone)
+        except OSError as error:
+            raise _later("removed whole", error) from error
+        return True
 
     def seen(self, address: str, when: float) -> bool:
         """Note a login on the UTC day of `when`, in Unix seconds; False for an unknown user.
@@ -81,6 +133,7 @@ class Mailboxes:
         day = midnight(when)
         try:
             with self._opened(address) as box:
+                come_back(box)
                 if os.lstat(PASSWORD_FILE, dir_fd=box).st_mtime != day:
                     os.utime(PASSWORD_FILE, (day, day), dir_fd=box, follow_symlinks=False)
         except FileNotFoundError:
@@ -116,12 +169,30 @@ class Mailboxes:
         return True
 
     @contextmanager
-    def _opened(self, address: str) -> Iterator[int]:
-        box = os.open(f"{self._dir}/{address}", _DIRECTORY)
-        try:
+    def _made(self, address: str) -> Iterator[int]:
+        """The mailbox, locked; made where there is none, also when that has just gone."""
+        with self._folder() as folder, ExitStack() as stack:
+            while True:
+                with suppress(FileExistsError):
+                    os.mkdir(address, 0o700, dir_fd=folder)
+                with suppress(FileNotFoundError):
+                    box = stack.enter_context(locked(folder, address))
+                    break
             yield box
+
+    @contextmanager
+    def _opened(self, address: str) -> Iterator[int]:
+        """The mailbox, locked."""
+        with self._folder() as folder, locked(folder, address) as box:
+            yield box
+
+    @contextmanager
+    def _folder(self) -> Iterator[int]:
+        folder = os.open(self._dir, DIRECTORY)
+        try:
+            yield folder
         finally:
-            os.close(box)
+            os.close(folder)
 
 
 def midnight(when: float) -> int:
@@ -131,6 +202,18 @@ def midnight(when: float) -> int:
 
 def _link_password(box: int, hashed: str, now: float) -> bool:
     """Write the password file whole and durably under another name, then link it into place."""
+    with _draft(box, hashed, now) as draft:
+        try:
+            os.link(draft, PASSWORD_FILE, src_dir_fd=box, dst_dir_fd=box, follow_symlinks=False)
+        except FileExistsError:
+            return False
+    os.fsync(box)
+    return True
+
+
+@contextmanager
+def _draft(box: int, hashed: str, now: float) -> Iterator[str]:
+    """A password file, whole and on disk, under another name; it is gone after the `with`."""
     draft = f"{PASSWORD_FILE}.{os.urandom(8).hex()}"
     file = os.open(draft, _NEW_FILE, 0o600, dir_fd=box)
     try:
@@ -140,13 +223,18 @@ def _link_password(box: int, hashed: str, now: float) -> bool:
             os.fsync(file)
         finally:
             os.close(file)
-        os.link(draft, PASSWORD_FILE, src_dir_fd=box, dst_dir_fd=box, follow_symlinks=False)
-    except FileExistsError:
-        return False
+        yield draft
     finally:
-        os.unlink(draft, dir_fd=box)
-    os.fsync(box)
-    return True
+        with suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=box)
+
+
+def _first_byte(box: int, name: str) -> bytes:
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=box)
+    try:
+        return os.read(file, 1)
+    finally:
+        os.close(file)
 
 
 def _later(what: str, error: OSError) -> LaterError:

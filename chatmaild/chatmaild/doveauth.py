@@ -8,7 +8,8 @@ request line, one answer line, fields separated by tabs:
 - `seen ADDRESS UNIX_SECONDS`: `ok`, `unknown`, `refused REASON`, `later REASON`.
 - `list`: the addresses, separated by spaces.
 
-Postfix and filtermail ask by socketmap, maps `recipients` and `cleartext`.
+Postfix and filtermail ask by socketmap, maps `recipients`, `full` and `cleartext`. The relay's own
+accounts are made at sockets of their own, see `internal`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from pathlib import Path
 from chatmail_relay.settings import Settings
 
 from chatmaild.accounts import Addresses, Mailboxes
+from chatmaild.counts import Tally, counting
 from chatmaild.crypt import hash_password
 from chatmaild.errors import LaterError, RefusedError, RelayError
+from chatmaild.flags import FULL, FullFlags
+from chatmaild.internal import InternalAccount
 from chatmaild.lean import asyncio
 from chatmaild.limits import BlockLimiter, Registration, Shortage, State, machine_state
-from chatmaild.service import run
+from chatmaild.service import placed, run
 from chatmaild.socketmap import Lookup, SocketMap, cut_netstring
 from chatmaild.streams import Connection, Handler, Peers, cut_line, listening
 
@@ -54,6 +58,9 @@ class Sockets:
     seen: Path = Path("/run/chatmail/doveauth-seen/seen.sock")
     policy: Path = Path("/run/chatmail/doveauth-policy/policy.sock")
     recipients: Path = Path("/var/spool/postfix/maps/recipients.sock")
+    doctor: Path = Path("/run/chatmail/doveauth-doctor/account.sock")
+    echo: Path = Path("/run/chatmail/doveauth-echo/account.sock")
+    counts: Path = Path("/run/chatmail/doveauth-counts/counts.sock")
 
 
 @dataclass(frozen=True)
@@ -84,15 +91,15 @@ class Accounts:
         """Make an account: `ok` or `exists`. Raises RefusedError and LaterError."""
         normal = self._addresses.normal(address)
         if normal is None:
-            raise RefusedError("not an address of this relay")
+            raise RefusedError("not an address of this relay", "name")
         if first := self._under_way.get(normal):
             await asyncio.wait([first])
-        if self._mailboxes.exists(normal):
+        if self._mailboxes.welcome(normal):
             return "exists"
         self._registration.check(normal, password)
         self._shortage.check(self._world.machine(self._folder))
         if normal in self._under_way or len(self._under_way) >= MAX_WAITING:
-            raise LaterError("too many accounts are being made at once")
+            raise LaterError("too many accounts are being made at once", "busy")
         give_back = self._limiter.take(client)
         made = asyncio.get_running_loop().run_in_executor(
             self._executor, self._hash_and_make, normal, password
@@ -134,9 +141,10 @@ class Accounts:
 class LineService:
     """The line protocol: which commands a socket offers, and their answers as lines."""
 
-    def __init__(self, accounts: Accounts, commands: frozenset[str]) -> None:
+    def __init__(self, accounts: Accounts, commands: frozenset[str], tally: Tally) -> None:
         self._accounts = accounts
         self._commands = commands
+        self._tally = tally
 
     def handle(self, line: bytes) -> bytes | Awaitable[bytes]:
         """The answer to one request line."""
@@ -156,8 +164,11 @@ class LineService:
 
     async def _create(self, address: str, password: bytes, client: str) -> bytes:
         try:
-            return _line(await self._accounts.create(address, password, client))
+            answer = await self._accounts.create(address, password, client)
+            self._tally["created",] += answer == "ok"
+            return _line(answer)
         except RelayError as error:
+            self._tally["refused", error.reason] += 1
             log.warning("an account was not made (%s): %s", error.code, error)
             return _refusal(error)
 
@@ -169,12 +180,13 @@ class LineService:
 
 
 class Recipients:
-    """The socketmaps: addresses that mail can be delivered to, and that take cleartext."""
+    """The socketmaps: addresses that mail can be delivered to, that take cleartext, are full."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, full: Path = FULL) -> None:
         self._addresses = Addresses(settings.address_domain)
         self._mailboxes = Mailboxes(Path(settings.domain_dir))
         self._forwarded = frozenset(settings.forwarded_addresses)
+        self._full = FullFlags(full)
 
     def exists(self, key: str) -> str | None:
         """The address itself when somebody receives its mail. Raises LaterError."""
@@ -183,6 +195,13 @@ class Recipients:
             return None
         known = address in self._forwarded or self._mailboxes.exists(address)
         return address if known else None
+
+    def is_full(self, key: str) -> str | None:
+        """What Postfix answers while the address's mailbox is full, as access(5) has it."""
+        address = self._addresses.normal(key)
+        if address is None or not self._full.has(address):
+            return None
+        return "452 4.2.2 the mailbox is full"
 
     def takes_cleartext(self, key: str) -> str | None:
         """ "" when the address is somebody's who takes cleartext. Raises LaterError."""
@@ -205,24 +224,38 @@ async def serve(
     with ThreadPoolExecutor(threads, thread_name_prefix="hash") as executor:
         accounts = Accounts(settings, executor, world)
         peers = Peers(MAX_CONNECTIONS)
+        tally = Tally({("created",): 0})
         async with AsyncExitStack() as stack:
             for path, commands in (
                 (sockets.auth, frozenset(("create", "seen", "list"))),
                 (sockets.seen, frozenset(("seen",))),
             ):
-                answer = LineService(accounts, commands).handle
+                answer = LineService(accounts, commands, tally).handle
                 await stack.enter_async_context(listening(path, _lines(peers, answer)))
-            recipients = Recipients(settings)
+            own = (sockets.doctor, sockets.echo)
+            for address, path in zip(settings.internal_addresses, own, strict=True):
+                answers = _internal(address, settings, executor, world or World())
+                await stack.enter_async_context(listening(path, _lines(peers, answers.handle)))
+            recipients = Recipients(settings, placed(FULL))
             maps: dict[str, Lookup] = {"recipients": recipients.exists}
+            asked = maps | {"full": recipients.is_full}
             await stack.enter_async_context(
-                listening(sockets.recipients, _netstrings(peers, SocketMap(maps)))
+                listening(sockets.recipients, _netstrings(peers, SocketMap(asked)))
             )
             maps = maps | {"cleartext": recipients.takes_cleartext}
             await stack.enter_async_context(
                 listening(sockets.policy, _netstrings(peers, SocketMap(maps)))
             )
+            await stack.enter_async_context(counting(sockets.counts, lambda: tally))
             yield
         await peers.finish(GRACE)
+
+
+def _internal(
+    address: str, settings: Settings, executor: Executor, world: World
+) -> InternalAccount:
+    mailboxes = Mailboxes(Path(settings.domain_dir))
+    return InternalAccount(address, mailboxes, executor, world.hash_password, world.clock)
 
 
 def main() -> int:

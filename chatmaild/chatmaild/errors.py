@@ -12,9 +12,11 @@ class RelayError(Exception):
 
     code = "failed"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, reason: str = "other") -> None:
+        """`reason` is one word, by which such errors are counted."""
         super().__init__(message)
         self.message = message
+        self.reason = reason
 
 
 class RefusedError(RelayError):

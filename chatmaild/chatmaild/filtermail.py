@@ -15,12 +15,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from chatmail_relay.settings import Settings
 
 from chatmaild import rules, service, smtpserver, streams
 from chatmaild.authorship import Authorship
 from chatmaild.consent import Consent
+from chatmaild.counts import Tally, counting
 from chatmaild.envelope import Envelope
 from chatmaild.errors import LaterError
 from chatmaild.lean import asyncio, import_without_tls
@@ -49,6 +51,7 @@ class Sockets:
     reinject_outgoing: Path = Path("/var/spool/postfix/chatmail/reinject-outgoing")
     reinject_incoming: Path = Path("/var/spool/postfix/chatmail/reinject-incoming")
     policy: Path = Path("/run/chatmail/doveauth-policy/policy.sock")
+    counts: Path = Path("/run/chatmail/filtermail-counts/counts.sock")
 
 
 SOCKETS = Sockets()
@@ -66,17 +69,14 @@ class OutgoingGate:
     def refuse_early(self, envelope: Envelope) -> bytes | None:
         """Refuse those who send too fast."""
         sender = envelope.sender.address
-        if self._limiter.allow(sender.lower()):
-            return None
-        log.info("outgoing: refused, too much mail from one sender")
-        return rules.too_much(sender)
+        return None if self._limiter.allow(sender.lower()) else rules.too_much(sender)
 
     async def deliver(self, envelope: Envelope, wire: bytearray, stuffed: bool) -> bytes:
         """Pass the message on when the rules let it; the reply for the user's client."""
         sender = envelope.sender.address
         verdict = await judge(partial(rules.outgoing, sender), wire, stuffed)
         if verdict.refusal:
-            return refused("outgoing", verdict.refusal)
+            return verdict.refusal
         wire[:0] = verdict.header
         return await pass_on(self._reinjector, envelope, verdict.sender, wire)
 
@@ -106,7 +106,7 @@ class IncomingGate:
             or await self._refused_as_unsigned(verdict)
         )
         if refusal:
-            return refused("incoming", refusal)
+            return refusal
         return await pass_on(self._reinjector, envelope, verdict.sender, wire)
 
     async def _refused_by_recipients(
@@ -132,6 +132,27 @@ class IncomingGate:
         return None if proven else rules.UNSIGNED
 
 
+class Door(smtpserver.Connection):
+    """A connection of Postfix's whose messages are counted by what became of them."""
+
+    def __init__(
+        self, gate: smtpserver.Gate, *args: Any, direction: str, tally: Tally, **options: Any
+    ) -> None:
+        super().__init__(gate, *args, **options)
+        self._direction = direction
+        self._tally = tally
+
+    async def _take(self, message: Envelope, content: smtpserver.Incoming) -> bytes:
+        reply = await super()._take(message, content)
+        if reply.startswith(b"2"):
+            self._tally["passed", self._direction] += 1
+        else:
+            reason = rules.reason_of(reply)
+            log.info("%s: refused, %s (%s)", self._direction, reply[:3].decode(), reason)
+            self._tally["refused", self._direction, reason] += 1
+        return reply
+
+
 async def judge(
     rule: Callable[[Buffer], rules.Verdict], wire: bytearray, stuffed: bool
 ) -> rules.Verdict:
@@ -142,12 +163,6 @@ async def judge(
     if len(text) < JUDGED_ASIDE:
         return rule(text)
     return await asyncio.to_thread(rule, text)
-
-
-def refused(direction: str, reply: bytes) -> bytes:
-    """The reply, after a line in the log that names nobody."""
-    log.info("%s: refused, %s", direction, reply[:3].decode())
-    return reply
 
 
 async def pass_on(
@@ -179,13 +194,16 @@ async def serve(
     )
     consent = Consent(sockets.policy, limits.command_seconds)
     places = Places(LARGE_AT_ONCE)
+    tally = Tally({("passed", "outgoing"): 0, ("passed", "incoming"): 0})
     peers: set[smtpserver.Connection] = set()
 
-    def connect(gate: smtpserver.Gate) -> smtpserver.Connection:
-        return smtpserver.Connection(
+    def connect(gate: smtpserver.Gate, direction: str) -> smtpserver.Connection:
+        return Door(
             gate,
             places,
             peers,
+            direction=direction,
+            tally=tally,
             hostname=domain,
             max_size=settings.max_message_size + HEADROOM,
             timeout=limits.content_seconds,
@@ -196,11 +214,12 @@ async def serve(
     incoming = IncomingGate(domain.encode(), consent, authorship, reinjectors[1])
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(
-            streams.listening(sockets.outgoing, partial(connect, outgoing))
+            streams.listening(sockets.outgoing, partial(connect, outgoing, "outgoing"))
         )
         await stack.enter_async_context(
-            streams.listening(sockets.incoming, partial(connect, incoming))
+            streams.listening(sockets.incoming, partial(connect, incoming, "incoming"))
         )
+        await stack.enter_async_context(counting(sockets.counts, lambda: tally))
         yield
     await smtpserver.finish(peers, GRACE_SECONDS)
     for reinjector in reinjectors:

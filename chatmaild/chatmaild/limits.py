@@ -40,30 +40,32 @@ class Registration:
     def check(self, address: str, password: bytes) -> None:
         """Raise RefusedError unless this relay's normal `address` may be made."""
         if self._mode == "closed":
-            raise RefusedError("registration is closed")
+            raise RefusedError("registration is closed", "closed")
         self._check_name(address.partition("@")[0])
         self._check_password(password)
 
     def _check_name(self, name: str) -> None:
         if name in self._reserved:
-            raise RefusedError("the name is reserved")
+            raise RefusedError("the name is reserved", "name")
         if len(name) not in self._lengths:
             least, most = self._lengths[0], self._lengths[-1]
             count = f"{least}" if least == most else f"{least} to {most}"
-            raise RefusedError(f"the name has {len(name)} characters, not {count}")
+            raise RefusedError(f"the name has {len(name)} characters, not {count}", "name")
 
     def _check_password(self, password: bytes) -> None:
         length = len(password)
         if length > MAX_PASSWORD:
-            raise RefusedError(f"the password has more than {MAX_PASSWORD} bytes")
+            raise RefusedError(f"the password has more than {MAX_PASSWORD} bytes", "password")
         if b"\0" in password:
-            raise RefusedError("the password has a NUL byte")
+            raise RefusedError("the password has a NUL byte", "password")
         if self._mode == "invite":
             if not contains_secret(password, self._token):
-                raise RefusedError("the password does not contain the invite token")
+                raise RefusedError("the password does not contain the invite token", "invite")
             length -= len(self._token)
         if length < self._least:
-            raise RefusedError(f"the password has {length} bytes of its own, not {self._least}")
+            raise RefusedError(
+                f"the password has {length} bytes of its own, not {self._least}", "password"
+            )
 
 
 def contains_secret(text: bytes, secret: bytes) -> bool:
@@ -95,7 +97,9 @@ class BlockLimiter:
         if len(self._counts) > self._blocks:
             del self._counts[next(iter(self._counts))]
         if sum(counts.values()) >= self._most:
-            raise LaterError("too many accounts from one block of client addresses in an hour")
+            raise LaterError(
+                "too many accounts from one block of client addresses in an hour", "rate"
+            )
         counts[slot] = counts.get(slot, 0) + 1
 
         def give_back() -> None:
@@ -136,13 +140,17 @@ class Shortage:
     def check(self, state: State) -> None:
         """Raise LaterError when the machine is short of anything."""
         if state.load > self.max_load:
-            raise LaterError(f"the machine is busy: load {state.load:.2f} > {self.max_load:g}")
+            raise LaterError(
+                f"the machine is busy: load {state.load:.2f} > {self.max_load:g}", "load"
+            )
         for what, have, want in (
             ("memory available", state.memory, self.min_memory),
             ("disk free", state.disk, self.min_disk),
         ):
             if have < want:
-                raise LaterError(f"{have // MIB} MiB of {what}, {want // MIB} are wanted")
+                raise LaterError(
+                    f"{have // MIB} MiB of {what}, {want // MIB} are wanted", what.split()[0]
+                )
 
 
 @dataclass(frozen=True)

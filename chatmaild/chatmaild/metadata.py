@@ -23,6 +23,7 @@ from chatmail_relay.settings import Settings
 
 from chatmaild.accounts import Addresses
 from chatmaild.calls import Calls
+from chatmaild.counts import counting
 from chatmaild.dictproto import MAX_LINE, Change, Session
 from chatmaild.errors import RefusedError
 from chatmaild.lean import asyncio
@@ -191,6 +192,7 @@ class Places:
     tokens: Path = Path("/var/lib/chatmail-metadata/tokens")
     pushes: Path = Path("/var/lib/chatmail-metadata/pushes")
     calls: Path = Path("/run/chatmail/turn/credentials.sock")
+    counts: Path = Path("/run/chatmail/metadata-counts/counts.sock")
 
 
 @asynccontextmanager
@@ -224,6 +226,7 @@ async def serve(
         stack.push_async_callback(peers.finish, GRACE)
         await stack.enter_async_context(listening(places.socket, asked))
         await stack.enter_async_context(listening(places.push_socket, told))
+        await stack.enter_async_context(counting(places.counts, pushes.sums))
         yield
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chatmaild.accounts import Addresses
+from chatmaild.counts import Words
 from chatmaild.errors import LaterError
 from chatmaild.lean import asyncio
 from chatmaild.pushjournal import PushJournal
@@ -89,6 +90,11 @@ class Pushes:
     def counts(self) -> Counts:
         """What happened since the start."""
         return self._queue.counts
+
+    def sums(self) -> dict[Words, int]:
+        """The same for `counts`, and how many wait."""
+        happened: dict[Words, int] = {("push", name): n for name, n in asdict(self.counts).items()}
+        return happened | {("waiting",): len(self._queue)}
 
     # --- in: from Dovecot, and from the disk at the start ---
 

@@ -25,6 +25,22 @@ UNSIGNED = b"554 5.7.1 No valid DKIM signature found"
 SIGNATURE_UNKNOWN = b"451 4.7.5 The DKIM signature could not be checked, try again later"
 REINJECTION_FAILED = b"451 4.3.0 The message could not be passed on, try again later"
 
+REASONS = {
+    ENCRYPTION_NEEDED: "unencrypted",
+    MALFORMED_HEADER: "malformed",
+    BARE_NEWLINE: "malformed",
+    TOO_LARGE: "too_large",
+    OWN_DOMAIN: "own_domain",
+    FILTER_FAILED: "not_checked",
+    CONSENT_UNKNOWN: "not_checked",
+    UNSIGNED: "unsigned",
+    SIGNATURE_UNKNOWN: "not_checked",
+    REINJECTION_FAILED: "not_passed_on",
+}
+"""What each reply is counted as."""
+REASONS_BY_CODE = {b"450": "rate", b"500": "sender"}
+"""The same of replies that name somebody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -84,6 +100,11 @@ def incoming(sender: bytes, text: Buffer, domain: bytes) -> Verdict:
         message=message,
         domain=from_domain,
     )
+
+
+def reason_of(refusal: bytes) -> str:
+    """Why a message was refused, in one word; `postfix` where the reply is none of ours."""
+    return REASONS.get(refusal) or REASONS_BY_CODE.get(refusal[:3], "postfix")
 
 
 def too_much(sender: bytes) -> bytes:

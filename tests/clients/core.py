@@ -144,6 +144,17 @@ class Person:
                 patience,
             )
 
+    def scan(self, invitation: str, patience: float = PATIENCE) -> Chat:
+        """Scan somebody's QR code, or follow the link in it; the chat, with the key checked."""
+        chat = self.account.secure_join(invitation)
+        self.wait_for(
+            f"securejoin of {self.name}",
+            {EventType.SECUREJOIN_JOINER_PROGRESS},
+            lambda event: event["progress"] == 1000,
+            patience,
+        )
+        return chat
+
     def chat_with(self, other: "Person") -> Chat:
         """The one-to-one chat, with the other's key."""
         return self.account.create_chat(other.account)

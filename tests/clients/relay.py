@@ -29,10 +29,11 @@ OUR_UNITS = (
     "chatmail-deliver.service",
     "chatmail-turn.service",
     "chatmail-iroh-relay.service",
+    "chatmail-mtail.service",
     "chatmail-mta-sts.service",
     "chatmail-resolver.service",
 )
-OUR_DAEMONS = OUR_UNITS[:-4]
+OUR_DAEMONS = OUR_UNITS[:-5]
 DAEMONS = (*OUR_UNITS, "dovecot.service", "nginx.service")
 PATIENCE = 10.0  # seconds until a line is in the journal, a mail in its folder
 

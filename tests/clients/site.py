@@ -1,6 +1,7 @@
 """A web site with TLS: a few texts by their addresses, and what was asked for."""
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
@@ -15,6 +16,8 @@ class Site:
     def __init__(self, place: Place, address: str, issued: Issued, port: int = 443) -> None:
         self.pages: dict[str, str] = {}
         """Texts by host and path, as `host.lab/path`; anything else is not found."""
+        self.ahead = 0.0
+        """Seconds by which its clock is ahead."""
         self.asked: list[str] = []
         """The host and path of each request."""
         site = self
@@ -30,6 +33,10 @@ class Site:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                now = time.time() if timestamp is None else timestamp
+                return super().date_time_string(now + site.ahead)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing."""

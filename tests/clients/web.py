@@ -37,10 +37,16 @@ def request(
     before: bytes = b"",
     body: bytes | None = None,
     headers: Iterable[str] = (),
+    source: str | None = None,
     timeout: float = TIMEOUT,
 ) -> Response:
-    """Make one request of the site called name, at the address host; before is sent before TLS."""
-    wire = opened(place, host, port, name, tls=tls, alpn=alpn, before=before, timeout=timeout)
+    """Make one request of the site called name, at the address host; before is sent before TLS.
+
+    It comes from the address source, when there is one.
+    """
+    wire = opened(
+        place, host, port, name, tls=tls, alpn=alpn, before=before, source=source, timeout=timeout
+    )
     try:
         head = f"{method} {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n"
         head += "".join(f"{line}\r\n" for line in headers)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from chatmaild.counts import Tally
 from chatmaild.doveauth import Accounts, LineService, Recipients, World
 from chatmaild.limits import State
 
@@ -43,7 +44,7 @@ class Lines(Target):
         plenty = State(load=0.0, memory=1 << 40, disk=1 << 40)
         world = World(lambda: 1.7e9, lambda: 0.0, lambda _: plenty, lambda _: "{X}hash")
         accounts = Accounts(relay, AtOnce(), world)
-        self._lines = LineService(accounts, frozenset(("create", "seen", "list")))
+        self._lines = LineService(accounts, frozenset(("create", "seen", "list")), Tally())
         self._recipients = Recipients(relay)
 
     def close(self) -> None:

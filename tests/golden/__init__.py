@@ -10,15 +10,24 @@ from pathlib import Path
 from chatmail_relay.host import Host
 from chatmail_relay.plan import File, Plan, make_plan
 from chatmail_relay.settings import STATE_DIR, Settings
+from chatmail_relay.webpage import LANGUAGES
 
 HERE = Path(__file__).parent
 COMMAND = "PYTHONPATH=chatmail-relay-config python3 -m tests.golden"
-REPEATED = STATE_DIR / "settings"
+REPEATED = (
+    STATE_DIR / "settings",
+    *(STATE_DIR / "www" / language for language in LANGUAGES if language != "en"),
+    *(STATE_DIR / "www" / name for name in ("favicon.svg", "style.css")),
+)
 
 TRIXIE = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=2, ipv6=True)
-TRIXIE_WITHOUT_IPV6 = Host(dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False)
+TRIXIE_WITHOUT_IPV6 = Host(
+    dovecot="2.4", nginx=(1, 26), postfix=(3, 10), cpus=8, ipv6=False, echobot=True
+)
 BOOKWORM = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=2, ipv6=True)
-BOOKWORM_WITHOUT_IPV6 = Host(dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=8, ipv6=False)
+BOOKWORM_WITHOUT_IPV6 = Host(
+    dovecot="2.3", nginx=(1, 22), postfix=(3, 7), cpus=8, ipv6=False, echobot=True
+)
 
 PLAIN = "mail_domain = _alpha.lab\n"
 ACME = "mail_domain = chat.example.org\n"
@@ -52,8 +61,11 @@ class Golden:
         return make_plan(Settings.from_text(f"[params]\n{self.ini}"), self.host)
 
     def files(self) -> list[File]:
-        """What is made of templates; the rest repeats settings for the daemons."""
-        return [file for file in self.plan().files if not file.path.is_relative_to(REPEATED)]
+        """What is made of templates, web pages in English; the rest repeats that for daemons and
+        in other languages, or is a copy."""
+        return [
+            file for file in self.plan().files if not any(map(file.path.is_relative_to, REPEATED))
+        ]
 
     def rendered(self) -> dict[str, bytes]:
         """The bytes of the files, by their path below the folder."""

@@ -23,10 +23,11 @@ SERVICES_SUITE = "trixie"
 RELAY = (
     "acmetool",
     "dns-root-data", "dovecot-auth-lua", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd",
-    "libnginx-mod-stream", "lua-socket", "nginx", "opendkim", "openssl", "postfix",
+    "libnginx-mod-stream", "lua-socket", "mtail", "nginx", "opendkim", "openssl", "postfix",
     "postfix-mta-sts-resolver",
-    "python3", "python3-debconf", "python3-dnspython", "python3-iniconfig", "python3-jinja2",
-    "python3-requests", "unbound",
+    "python3", "python3-aioice", "python3-debconf", "python3-dkim", "python3-dnspython",
+    "python3-iniconfig", "python3-jinja2", "python3-requests", "python3-rich", "python3-segno",
+    "sqop", "unbound",
 )  # fmt: skip
 """What the relay's packages take from Debian. One that is missing here is downloaded later on."""
 

@@ -25,7 +25,7 @@ from devtools.progress import Progress
 from tests.clients.relay import Relay
 from tests.lab import Lab, Machine, images
 from tests.lab.dns import names
-from tests.lab.installing import Repository, answers, build, install
+from tests.lab.installing import BOT, Repository, answers, build, install
 
 DOMAIN = "_alpha.lab"
 NAME = "alpha"
@@ -116,7 +116,8 @@ def bare(lab: Lab, suite: str) -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def relay_images(lab: Lab, progress: Progress) -> Images:
-    """Gives the files of a machine on which apt has just installed the relay `_alpha.lab`.
+    """Gives the files of a machine on which apt has just installed the relay `_alpha.lab`, without
+    its echo bot.
 
     For scenarios with relays of several suites; others take `relay_image`.
     """
@@ -139,7 +140,7 @@ def _installed(lab: Lab, suite: str, repository: Repository, progress: Progress)
         machine = lab.machine(f"{NAME}-{suite}", suite, "relay-deps")
         try:
             machine.wait_running()
-            install(lab, machine, repository, DOMAIN)
+            install(lab, machine, repository, DOMAIN, without=[BOT])
             lab.copy(machine, tree)
         finally:
             lab.remove(machine)
@@ -150,7 +151,7 @@ def _installed(lab: Lab, suite: str, repository: Repository, progress: Progress)
 def _image_inputs(repository: Repository, suite: str, progress: Progress) -> list[str]:
     files = sorted(repository.files[suite])
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return [str(images.image("relay-deps", suite, progress)), answers(DOMAIN), *hashes]
+    return [str(images.image("relay-deps", suite, progress)), answers(DOMAIN), BOT, *hashes]
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from threading import Thread
 from typing import Any
 
 from chatmail_relay.settings import Settings
@@ -35,9 +37,9 @@ def live(daemon: AbstractAsyncContextManager[None], client: Callable[[], Awaitab
     asyncio.run(both())
 
 
-async def talk(socket: Path, *requests: bytes, end: bool = False) -> list[bytes]:
+async def talk(path: Path, *requests: bytes, end: bool = False) -> list[bytes]:
     """One connection: the line answered to each request; all until the close when `end`."""
-    reader, writer = await asyncio.open_unix_connection(socket)
+    reader, writer = await asyncio.open_unix_connection(path)
     try:
         if end:
             writer.write(b"".join(requests))
@@ -50,3 +52,24 @@ async def talk(socket: Path, *requests: bytes, end: bool = False) -> list[bytes]
         return answers
     finally:
         writer.close()
+
+
+@contextmanager
+def answering(path: Path, *answers: str) -> Iterator[list[str]]:
+    """doveauth, which gives these answers; what it was asked."""
+    asked: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection, connection.makefile("r") as lines:
+                    asked.append(lines.readline())
+                    connection.sendall(f"{answer}\n".encode())
+
+        thread = Thread(target=serve)
+        thread.start()
+        yield asked
+        thread.join()

@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 from chatmaild.doveauth import MAX_WAITING, Sockets, World, serve
+from chatmaild.figuresources import counts
 from chatmaild.limits import MIB, State
 from chatmaild.socketmap import netstring
 
@@ -28,7 +29,7 @@ def world(hash_password: Callable[[bytes], str] = bytes.hex, state: State = IDLE
 @pytest.fixture
 def sockets(tmp_path: Path) -> Sockets:
     """All sockets in one folder."""
-    names = ("auth", "seen", "policy", "recipients")
+    names = ("auth", "seen", "policy", "recipients", "doctor", "echo", "counts")
     return Sockets(*(tmp_path / f"{name}.sock" for name in names))
 
 
@@ -337,3 +338,61 @@ def test_end_waits_for_creations(tmp_path: Path, sockets: Sockets, domain_dir: P
 
     asyncio.run(both())
     assert (domain_dir / USER / "password").read_text() == "{X}\n"
+
+
+def test_counted(tmp_path: Path, sockets: Sockets) -> None:
+    """Accounts that were made, and those that were not by the reason, are counted."""
+
+    async def client() -> None:
+        short = create("abcdefgh@_alpha.lab")
+        other = f"other1234@{DOMAIN}"
+        await talk(sockets.auth, create(), create(), short, create(other, client="10.0.0.2"))
+        counted = await asyncio.to_thread(counts, sockets.counts)
+        assert counted == {("created",): 1, ("refused", "name"): 1, ("refused", "rate"): 1}
+
+    live(serve(settings(tmp_path, max_new_accounts_per_hour=1), sockets, world()), client)
+
+
+@pytest.mark.parametrize("registration", ["open", "closed"])
+def test_back_before_the_end(
+    tmp_path: Path, sockets: Sockets, domain_dir: Path, registration: str
+) -> None:
+    """Who logs in while being deleted for absence is no new account, and is there again."""
+
+    async def client() -> None:
+        box = domain_dir / USER
+        box.mkdir()
+        (box / "password.leaving").write_text("{X}hash\n")
+        assert await ask_map(sockets.recipients, f"recipients {USER}") == [f"OK {USER}".encode()]
+        assert await talk(sockets.auth, create()) == [b"exists\n"]
+        assert (box / "password").read_text() == "{X}hash\n"
+        (box / "password").rename(box / "password.leaving")
+        assert await talk(sockets.seen, f"seen\t{USER}\t1\n".encode()) == [b"ok\n"]
+        assert (box / "password").exists()
+
+    live(serve(settings(tmp_path, registration=registration), sockets, world()), client)
+
+
+def test_full_mailboxes(tmp_path: Path, sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a mailbox is flagged as full Postfix is told what to answer; of others nothing."""
+    flags = tmp_path / "full"
+    flags.mkdir()
+    monkeypatch.setattr("chatmaild.doveauth.FULL", flags)
+    (flags / USER).touch()
+    (tmp_path / f"x@{DOMAIN}").touch()
+    known = {
+        f"full {USER}": b"OK 452 4.2.2 the mailbox is full",
+        f"full {USER.upper()}": b"OK 452 4.2.2 the mailbox is full",
+        f"full other1234@{DOMAIN}": b"NOTFOUND ",
+        f"full ../x@{DOMAIN}": b"NOTFOUND ",
+        f"full {DOMAIN}": b"NOTFOUND ",
+        "full abcdefghi@": b"NOTFOUND ",
+        "full ": b"NOTFOUND ",
+    }
+
+    async def client() -> None:
+        assert await ask_map(sockets.recipients, *known) == list(known.values())
+        replies = await ask_map(sockets.policy, f"full {USER}")
+        assert replies == [b"PERM no such map"]
+
+    live(serve(settings(tmp_path), sockets, world()), client)

@@ -79,6 +79,6 @@ def test_a_failed_fetch_says_what_the_client_said(
     monkeypatch.setattr(fetched, "stream", fail)
     monkeypatch.setattr(fetched, "run", lambda *_args, **_: None)
     with pytest.raises(
-        Failure, match=r"a is made of cannot be fetched:\n.*\n.*not resolve\n.*proxy"
+        Failure, match=r"wanted for a cannot be fetched:\n.*\n.*not resolve\n.*proxy"
     ):
         fetched.fetched(JOB, tmp_path, progress)

@@ -18,7 +18,7 @@ from chatmaild.reinject import Limits
 from chatmaild.smtpserver import Gate
 from chatmaild.socketmap import cut_netstring, netstring
 
-from chatmaild import filtermail, rules, smtpserver
+from chatmaild import figuresources, filtermail, rules, smtpserver
 from tests import messages as m
 from tests.clients.dkim import Peer, rsa_key
 from tests.clients.smtp import stuffed
@@ -163,7 +163,7 @@ def run(tmp_path: Path) -> Callable[..., None]:
     """Run a test against a filter with the given settings."""
 
     def run(test: Test, **values: object) -> None:
-        names = ("outgoing", "incoming", "reinject-out", "reinject-in", "policy")
+        names = ("outgoing", "incoming", "reinject-out", "reinject-in", "policy", "counts")
         sockets = filtermail.Sockets(*(tmp_path / name for name in names))
 
         async def all_of_it() -> None:
@@ -597,7 +597,7 @@ def test_no_address_is_logged(run: Run, caplog: pytest.LogCaptureFixture) -> Non
         await wire.say(f"VRFY {USER}".encode())
 
     run(test)
-    assert "outgoing: refused, 523" in caplog.text
+    assert "outgoing: refused, 523 (unencrypted)" in caplog.text
     assert not [word for word in (USER, PEER, "192.0.2.1", "client.lab") if word in caplog.text]
 
 
@@ -687,3 +687,25 @@ def test_the_largest_message(cut: int) -> None:
         whole = content.add(wire[:cut]) or content.add(wire[cut:])
         assert whole
         assert content.refusal == (rules.TOO_LARGE if spare else None)
+
+
+def test_counted(run: Run) -> None:
+    """What passed and what was refused is counted by its reason, whoever refused it."""
+
+    async def test(site: Site) -> None:
+        wire = await site.connect()
+        assert await wire.deliver(GOOD) == b"250 2.0.0 queued"
+        assert await wire.deliver(m.cleartext(USER, PEER)) == rules.ENCRYPTION_NEEDED
+        site.outgoing.answers[b"."] = b"451 4.7.1 milter"
+        assert await wire.deliver(GOOD) == b"451 4.7.1 milter"
+        assert (await wire.deliver(GOOD)).startswith(b"450 4.7.1 Too much mail")
+        counted = await asyncio.to_thread(figuresources.counts, site.sockets.counts)
+        assert counted == {
+            ("passed", "outgoing"): 1,
+            ("passed", "incoming"): 0,
+            ("refused", "outgoing", "unencrypted"): 1,
+            ("refused", "outgoing", "postfix"): 1,
+            ("refused", "outgoing", "rate"): 1,
+        }
+
+    run(test, max_user_send_burst=3)

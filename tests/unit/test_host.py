@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from chatmail_relay.errors import OperatorError
-from chatmail_relay.host import read_host
+from chatmail_relay.host import ECHOBOT, read_host
 
 from tests.unit.test_cli import STATUS
 
@@ -37,6 +37,14 @@ def test_missing(root: Path) -> None:
     (root / "var/lib/dpkg/status").write_text(STATUS.partition("Package: postfix")[0])
     with pytest.raises(OperatorError, match="not installed: postfix"):
         read_host(root)
+
+
+def test_echobot(root: Path) -> None:
+    """The bot is there when its program is."""
+    assert not read_host(root).echobot
+    (root / ECHOBOT).parent.mkdir(parents=True)
+    (root / ECHOBOT).touch()
+    assert read_host(root).echobot
 
 
 DEFAULT = "server {\n\tlisten 80 default_server;\n\tlisten [::]:80 default_server;\n}\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from chatmaild.accounts import Addresses
 from chatmaild.dictproto import Change
 from chatmaild.errors import LaterError
+from chatmaild.figuresources import counts
 from chatmaild.lastlogin import LastLogins
 from chatmaild.lineclient import LineClient
 from chatmaild.streams import Connection, Peers, cut_line, listening
@@ -45,13 +47,18 @@ def doveauth(tmp_path: Path) -> Doveauth:
     return Doveauth(tmp_path / "seen.sock")
 
 
+def serve(folder: Path, doveauth: Path) -> AbstractAsyncContextManager[None]:
+    """lastlogin, its sockets in the folder."""
+    return lastlogin.serve(settings(folder), folder / "dict.sock", doveauth, folder / "counts.sock")
+
+
 def commit(user: bytes = USER.encode(), key: str = KEY, value: bytes = b"\t1800000000") -> bytes:
     """A transaction as Dovecot sends it."""
     return b"B1\t%b\t0\nS1\t%b%b\nC1\n" % (user, key.encode(), value)
 
 
-def test_once_a_day(tmp_path: Path, doveauth: Doveauth) -> None:
-    """Many logins of a day, however they come, are one word to doveauth."""
+def test_every_login(tmp_path: Path, doveauth: Doveauth) -> None:
+    """doveauth hears of each, however it comes: it may be what keeps an account."""
     dict_socket = tmp_path / "dict.sock"
 
     async def client() -> None:
@@ -60,9 +67,9 @@ def test_once_a_day(tmp_path: Path, doveauth: Doveauth) -> None:
                 assert await talk(dict_socket, b"H4\t0\t0\n" + commit()) == [b"O1\n"]
             assert await talk(dict_socket, commit(user=b"")) == [b"O1\n"]
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, doveauth.path), client)
-    assert len(doveauth.asked) == 1
-    assert doveauth.asked[0].startswith(f"seen\t{USER}\t".encode())
+    live(serve(tmp_path, doveauth.path), client)
+    assert len(doveauth.asked) == 4
+    assert all(line.startswith(f"seen\t{USER}\t".encode()) for line in doveauth.asked)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_refused(tmp_path: Path, doveauth: Doveauth, request_: bytes) -> None:
             [answer] = await talk(dict_socket, request_)
             assert answer.startswith(b"F1\t")
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, doveauth.path), client)
+    live(serve(tmp_path, doveauth.path), client)
     assert doveauth.asked == []
 
 
@@ -101,7 +108,7 @@ def test_nothing_is_told(tmp_path: Path) -> None:
         [answer] = await talk(dict_socket, f"I0\t0\tshared/\t{USER}\n".encode())
         assert answer.startswith(b"F")
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, tmp_path / "nobody"), client)
+    live(serve(tmp_path, tmp_path / "nobody"), client)
 
 
 def test_doveauth_restarts(tmp_path: Path, doveauth: Doveauth) -> None:
@@ -130,8 +137,8 @@ def test_doveauth_restarts(tmp_path: Path, doveauth: Doveauth) -> None:
             assert b"tired" in await login(f"third1234@{DOMAIN}")
         writer.close()
 
-    live(lastlogin.serve(settings(tmp_path), dict_socket, doveauth.path), client)
-    assert len(doveauth.asked) == 4
+    live(serve(tmp_path, doveauth.path), client)
+    assert len(doveauth.asked) == 5
 
 
 def test_connection_is_used_again(doveauth: Doveauth) -> None:
@@ -168,7 +175,7 @@ def test_doveauth_that_hangs(doveauth: Doveauth) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Of more users than are remembered some are told twice; a new day begins empty."""
+    """Of more users than are remembered some count twice; a new day begins empty."""
     asked: list[tuple[str, ...]] = []
     now = [float(NOON)]
 
@@ -190,3 +197,16 @@ def test_memory_is_bounded() -> None:
 
     asyncio.run(logins())
     assert asked[-1] == ("seen", USER, str(NOON + 86_400))
+
+
+def test_counted(tmp_path: Path, doveauth: Doveauth) -> None:
+    """An account's first login of a day is counted, but not those of the relay's own accounts."""
+
+    async def client() -> None:
+        async with listening(doveauth.path, doveauth.connect):
+            for user in (USER, USER, f"other1234@{DOMAIN}", f"echo@{DOMAIN}"):
+                line = commit(user.encode(), f"shared/last-login/{user}")
+                assert await talk(tmp_path / "dict.sock", line) == [b"O1\n"]
+        assert await asyncio.to_thread(counts, tmp_path / "counts.sock") == {("logins",): 2}
+
+    live(serve(tmp_path, doveauth.path), client)

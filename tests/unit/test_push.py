@@ -387,7 +387,8 @@ def test_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """chatmail-metadata listens for notices, and with no server to notify it keeps none."""
     server = Server()
     monkeypatch.setattr(metadata, "opener", lambda _url: server.open)
-    paths = metadata.Places(*(tmp_path / name for name in ("dict", "push", "tokens", "pushes")))
+    names = ("dict", "push", "tokens", "pushes", "calls", "counts")
+    paths = metadata.Places(*(tmp_path / name for name in names))
     (tmp_path / "tokens").mkdir()
     TokenFiles(tmp_path / "tokens").update(USER, ["a"])
 

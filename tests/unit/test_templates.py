@@ -9,7 +9,7 @@ from chatmail_relay.layout import TEMPLATES
 from chatmail_relay.render import PACKAGE
 from chatmail_relay.units import UNITS
 
-from tests.golden import COMMAND, GOLDENS, TRIXIE, Golden
+from tests.golden import COMMAND, GOLDENS, Golden
 
 PLAIN = GOLDENS[0]
 AUTOCONFIG = "var/lib/chatmail-relay/www/.well-known/autoconfig/mail/config-v1.1.xml"
@@ -117,24 +117,6 @@ def test_autoconfig_names_the_ports_of_the_contract() -> None:
         ("smtp", "443", "SSL"),
     ]
     assert {name.text for name in root.iter("username")} == {"%EMAILADDRESS%"}
-
-
-def test_the_page_asks_nobody_else() -> None:
-    """The web page has no script and loads nothing from elsewhere."""
-    page = text(PLAIN, "var/lib/chatmail-relay/www/index.html")
-    assert "<script" not in page
-    assert not re.search(r"(src|@import|url\()\s*=?\s*[\"']?\s*(https?:)?//", page)
-    assert "<link" not in page
-
-
-@pytest.mark.parametrize(
-    ("registration", "offered"), [("open", True), ("invite\ninvite_token = 12345678", False)]
-)
-def test_the_page_offers_addresses_to_whom_they_are_given(registration: str, offered: bool) -> None:
-    """The link that makes an account is there only when everybody may."""
-    golden = Golden("", TRIXIE, f"mail_domain = _a.lab\nregistration = {registration}\n")
-    page = text(golden, "var/lib/chatmail-relay/www/index.html")
-    assert ('href="dcaccount:https://_a.lab/new"' in page) == offered
 
 
 def drop_in_of(golden: Golden, unit: str) -> str:

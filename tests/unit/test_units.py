@@ -8,13 +8,19 @@ import pytest
 from chatmail_relay.settings import Settings, abouts
 from chatmail_relay.units import (
     DELIVER,
+    ECHOBOT,
+    EXPIRE,
     FILTERMAIL,
     IROH_RELAY,
+    LOG_FEED,
     METADATA,
+    METRICS,
     MTA_STS,
+    MTAIL,
     OURS,
     REDIRECTOR,
     RESOLVER,
+    TRIM,
     TURN,
     UNITS,
     Unit,
@@ -28,6 +34,8 @@ MODULES = {
     "chatmail-metadata.service": "metadata",
     "chatmail-mxdeliv.service": "mxdeliv",
     "chatmail-deliver.service": "deliver",
+    "chatmail-metrics.timer": "metrics",
+    "chatmail-expire.timer": "expire",
 }
 """Where a daemon's module is not called like its unit."""
 
@@ -37,6 +45,7 @@ DERIVED = {
     "domain_dir": {"mailboxes_dir", "mail_domain"},
     "forwarded_addresses": {"admin_contact", "mail_domain"},
     "iroh_relay_url": {"iroh_relay", "mail_domain"},
+    "internal_addresses": {"mail_domain"},
     "reserved_names": set[str](),
 }
 """What the properties of Settings are made of."""
@@ -44,7 +53,11 @@ DERIVED = {
 NOT_USED = {"newemail.service": {"create_max_load", "create_min_memory_mib", "create_min_disk_mib"}}
 """What a daemon's modules read in a part of theirs which this daemon does not use."""
 
-STARTED_SERVICES = ("chatmail-acme.service", "chatmail-certificate.service")
+STARTED_SERVICES = (
+    "chatmail-acme.service",
+    "chatmail-certificate.service",
+    "chatmail-disconnect.service",
+)
 """What timers and paths start, as root: the files they write are root's."""
 
 RESTARTED = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s")
@@ -53,7 +66,9 @@ RESTARTED = ("StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=2s")
 daemons = pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.settings], ids=lambda unit: unit.name
 )
-ours = pytest.mark.parametrize("name", [unit.name for unit in UNITS if unit.ours and unit.probes])
+ours = pytest.mark.parametrize(
+    "name", [*(unit.name for unit in UNITS if unit.ours and unit.probes), ECHOBOT]
+)
 oneshots = pytest.mark.parametrize("name", [unit for unit in OURS if unit in STARTED_SERVICES])
 
 
@@ -129,6 +144,15 @@ def test_sandbox(name: str) -> None:
         assert unit["RestrictAddressFamilies"] == "AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
         assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "ipv4:tcp:3340")
+    elif name == ECHOBOT:  # a user of Dovecot and Postfix
+        assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"
+        assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+        assert unit["SocketBindDeny"] == "any"
+        assert unit["MemoryMax"] == "256M"
+    elif name == MTAIL:  # Prometheus comes to it
+        assert unit["RestrictAddressFamilies"] == "AF_INET"
+        assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+        assert (unit["SocketBindDeny"], unit["SocketBindAllow"]) == ("any", "ipv4:tcp:3903")
     elif name == FILTERMAIL:  # asks the resolver
         assert unit["RestrictAddressFamilies"] == "AF_UNIX AF_INET"
         assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "127.0.0.83")
@@ -142,8 +166,9 @@ def test_sandbox(name: str) -> None:
 def test_ready_and_restarted(name: str) -> None:
     """Ordering is real, and a crash is not the end."""
     unit = service(name)
-    assert unit["Type"] == ("exec" if name in (REDIRECTOR, IROH_RELAY) else "notify")
+    assert unit["Type"] == ("exec" if name in (REDIRECTOR, IROH_RELAY, MTAIL) else "notify")
     assert unit["LogNamespace"] == "chatmail"
+    assert unit["LimitCORE"] == "1"
     text = (REPOSITORY / f"debian/chatmail-relay.{name}").read_text(encoding="utf-8")
     for line in RESTARTED:
         assert f"\n{line}\n" in text
@@ -161,10 +186,60 @@ def test_sandbox_of_what_runs_as_root(name: str) -> None:
     assert "/var/spool/postfix" in unit["InaccessiblePaths"]
 
 
+def test_sandbox_of_the_doctor() -> None:
+    """Root in name: it goes to every daemon's socket, and can change next to nothing."""
+    unit = service("chatmail-doctor.service")
+    assert unit["Type"] == "oneshot"
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["ReadWritePaths"] == "/run /var/lib/chatmail-relay /var/spool/postfix"
+    assert unit["NoNewPrivileges"] == "yes"
+    assert unit["SystemCallFilter"] == "@system-service"
+    assert "CAP_SYS_ADMIN" not in unit["CapabilityBoundingSet"]
+    assert unit["SocketBindDeny"] == "ipv4:tcp ipv6:tcp"
+
+
+def test_sandbox_of_what_counts() -> None:
+    """It looks into folders of others, and can write in none of them; it speaks to this machine."""
+    unit = service(METRICS)
+    assert unit["User"] == "_chatmail-metrics"
+    assert unit["CapabilityBoundingSet"] == unit["AmbientCapabilities"] == "CAP_DAC_READ_SEARCH"
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["ReadWritePaths"] == "/run/chatmail/metrics"
+    assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
+    assert unit["SocketBindDeny"] == "any"
+    assert "/var/lib/chatmail-relay" in unit["InaccessiblePaths"]
+
+
+def test_sandbox_of_who_reads_the_journal() -> None:
+    """It reads one journal, and writes into a pipe."""
+    unit = service(LOG_FEED)
+    assert unit["User"] == "_chatmail-log"
+    assert unit["CapabilityBoundingSet"] == ""
+    assert unit["PrivateNetwork"] == "yes"
+    assert "ReadWritePaths" not in unit
+    assert unit["TemporaryFileSystem"] == "/run/log:ro /var/log:ro"
+
+
+@pytest.mark.parametrize("name", [EXPIRE, TRIM])
+def test_sandbox_of_the_expiry(name: str) -> None:
+    """It owns the mail and writes nothing else, and speaks to nobody."""
+    unit = service(name)
+    assert unit["Type"] == "oneshot"
+    assert unit["User"] == "_chatmail"
+    assert unit["CapabilityBoundingSet"] == ""
+    assert unit["ProtectSystem"] == "strict"
+    assert unit["NoNewPrivileges"] == unit["PrivateNetwork"] == "yes"
+    assert unit["RestrictAddressFamilies"] == "AF_UNIX"
+    assert unit["SystemCallFilter"].split()[0] == "@system-service"
+    assert "~@privileged" in unit["SystemCallFilter"]
+    credential = unit["LoadCredential"]
+    assert credential == "chatmail.ini:/var/lib/chatmail-relay/settings/chatmail-expire.ini"
+
+
 @daemons
 def test_credential_is_its_own(unit: Unit) -> None:
     """Each daemon gets the file which apply writes for it."""
-    name = unit.name.removesuffix(".service")
+    name = unit.credential.removesuffix(".ini")
     credential = service(f"{name}.service")["LoadCredential"]
     assert credential == f"chatmail.ini:/var/lib/chatmail-relay/settings/{name}.ini"
 

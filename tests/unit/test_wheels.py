@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from devtools.run import CommandFailed, Failure
-from devtools.sources import PYTHONS, REPOSITORY
+from devtools.sources import PYTHONS, REPOSITORY, SOURCES
 from devtools.wheels import Pin, fetch, parse_lock, stored
 
 DATA = b"a wheel"
@@ -100,9 +100,10 @@ BACKPORTS = {"typing-extensions"}
 """What a library needs only where the older Python lacks it."""
 
 
-def test_both_suites_have_the_same_versions() -> None:
+@pytest.mark.parametrize("folder", [source.wheels for source in SOURCES if source.wheels])
+def test_both_suites_have_the_same_versions(folder: str) -> None:
     """A daemon runs with the same libraries on Debian 12 and 13."""
-    locks = [REPOSITORY / f"chatmaild/requirements-{python}.txt" for python in PYTHONS.values()]
+    locks = [REPOSITORY / folder / f"requirements-{python}.txt" for python in PYTHONS.values()]
     pins = [parse_lock(lock.read_text(encoding="utf-8")) for lock in locks]
     versions = [
         {(pin.name, pin.version) for pin in lock if pin.name not in BACKPORTS} for lock in pins

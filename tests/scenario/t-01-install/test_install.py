@@ -39,6 +39,7 @@ INTERNAL = {
     ("udp", "127.0.0.1:3478"),
     ("udp", "[::1]:3478"),
     ("tcp", "127.0.0.1:3340"),  # the relay for streams
+    ("tcp", "127.0.0.1:3903"),  # counters of the logs
 }
 CERTIFICATE = "/var/lib/chatmail-relay/tls/relay.pem"
 """With its key."""
@@ -52,6 +53,7 @@ USERS = {
     "chatmail-deliver.service": "_chatmail-deliver",
     "chatmail-turn.service": "_chatmail-turn",
     "chatmail-iroh-relay.service": "_chatmail-iroh",
+    "chatmail-mtail.service": "_chatmail-mtail",
     "chatmail-mta-sts.service": "_chatmail-mta-sts",
     "chatmail-resolver.service": "unbound",
 }

@@ -177,6 +177,9 @@ def test_no_local_process_injects_mail(relay: Relay) -> None:
     sockets = {line.split()[1]: line.split()[0] for line in shown}
     for mail_path in (
         "/run/chatmail/doveauth/auth.sock",
+        "/run/chatmail/doveauth-doctor/account.sock",
+        "/run/chatmail/doveauth-echo/account.sock",
+        "/run/chatmail/doveauth-counts/counts.sock",
         "/run/chatmail/newemail/http.sock",
         "/var/spool/postfix/filter/outgoing.sock",
         "/var/spool/postfix/filter/incoming.sock",

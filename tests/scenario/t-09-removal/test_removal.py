@@ -73,7 +73,7 @@ ALWAYS = (
 
 REMOVED = (
     May(r"package chatmail-relay", "removed is not purged: its settings stay"),
-    May(r"(file|content) /etc/chatmail-relay(/chatmail\.ini)?", "the settings"),
+    May(r"(file|content) /etc/chatmail-relay(/(chatmail\.ini|www))?", "the settings"),
     May(r"(file|content) /var/lib/chatmail-relay(/.*)?", "keys, and what was here before"),
     May(r"file /var/lib/chatmail(/.*)?", "mail and accounts"),
     May(r"content /var/lib/chatmail/.*", "mail and accounts"),

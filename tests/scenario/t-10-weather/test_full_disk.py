@@ -10,59 +10,19 @@ from contextlib import contextmanager
 
 from chatmail_relay.units import units_of
 
+from tests.clients.disk import FILES, MIB, filled, small_disk
 from tests.clients.relay import MAIL, Relay, User
 from tests.unit.fakes import HOST, settings
 
-MIB = 1024 * 1024
 LARGE = 200_000  # bytes of ciphertext
 COUNT = 8
 RESERVE = 30  # MiB below which no account is made
 MAILBOXES = 60  # MiB
-FILES = 4000
 QUEUE = 64  # MiB; Postfix wants one and a half times the largest message free
 SOON = 45.0  # seconds until waiting mail is delivered: after a pause of 10 s, or of twice that
 SPOOL = "/var/spool/postfix"
 DAEMONS = tuple(unit.name for unit in units_of(settings(), HOST) if unit.probes)
 """Whose sockets are in the folder of Postfix's queue, too."""
-
-
-@contextmanager
-def small_disk(
-    relay: Relay, place: str, size: int, units: str, contents: str = "-mindepth 1 -maxdepth 1"
-) -> Iterator[None]:
-    """Have a folder in a file system of that many MiB; the units which use it start anew.
-
-    CONTENTS, in find's words, is what of the folder is there, too.
-    """
-    machine = relay.machine
-    machine.run(f"systemctl stop {units} && mkdir /root/disk")
-    options = f"size={size}m,nr_inodes={FILES}"
-    try:
-        machine.run(f"mount -t tmpfs -o {options} tmpfs /root/disk")
-        machine.run(f"find {place} {contents} -exec cp -a -t /root/disk {{}} +")
-        machine.run(f"chmod --reference={place} /root/disk && chown --reference={place} /root/disk")
-        machine.run(f"mount --bind /root/disk {place} && systemctl start {units}")
-        yield
-    finally:
-        # Lazily: a process that is just ending may still have a file open there.
-        machine.run(
-            f"systemctl stop {units}; umount -ql {place}; umount -ql /root/disk; rmdir /root/disk",
-            check=False,
-        )
-        machine.run(f"systemctl start {units}")
-        assert not machine.run("findmnt -n /root/disk", check=False).stdout
-
-
-@contextmanager
-def filled(relay: Relay, place: str, left: int) -> Iterator[None]:
-    """Leave that many bytes free in a file system."""
-    file = f"{place}/filler"
-    free = f"$(($(stat -f -c '%a * %S' {place})))"
-    relay.machine.run(f"fallocate -l $(({free} - {left})) {file}")
-    try:
-        yield
-    finally:
-        relay.machine.run(f"rm {file}")
 
 
 @contextmanager

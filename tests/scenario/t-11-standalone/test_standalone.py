@@ -146,7 +146,7 @@ def start(programs: Path, name: str, place: Path, ini: Path) -> subprocess.Popen
     )
 
 
-@pytest.mark.parametrize("name", DAEMONS)
+@pytest.mark.parametrize("name", [*DAEMONS, "chatmail-expire"])
 def test_help(programs: Path, name: str) -> None:
     """--help says what the daemon does and how its settings are found, and exits 0."""
     said = run([programs / name, "--help"]).stdout

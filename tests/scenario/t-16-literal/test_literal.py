@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,16 @@ def test_people_chat(literal: Relay, people: list[Person]) -> None:
         message = one.say(other, f"from {one.name}")
         assert other.wait_for_text(f"from {one.name}").get_snapshot().show_padlock
         one.wait_until_delivered(message)
+
+
+def test_echo_bot(literal: Relay, people: list[Person]) -> None:
+    """The bot is found by the code on its page, and answers."""
+    deadline = time.monotonic() + 30.0
+    while (page := literal.web("GET", "/echo/link.txt")).status != 200:
+        assert time.monotonic() < deadline, page
+        time.sleep(0.2)
+    people[0].scan(page.body.decode().strip()).send_text("is anybody there?")
+    people[0].wait_for_text("is anybody there?")
 
 
 def test_to_others(literal: Relay, user: User) -> None:

@@ -31,8 +31,8 @@ end
 
 -- The stored hash; "" when the user is blocked; nil, true when there is no such user;
 -- nil, false when that cannot be known now (then nobody may be created).
-local function stored_hash(directory)
-  local file, _, errno = io.open(directory .. "/password", "r")
+local function stored_hash(directory, name)
+  local file, _, errno = io.open(directory .. "/" .. (name or "password"), "r")
   if not file then return nil, errno == ENOENT end
   local line, _, read_errno = file:read("l")
   file:close()
@@ -145,6 +145,10 @@ function auth_userdb_lookup(request)
   local directory = directory_of(request.user)
   if not directory then return auth.USERDB_RESULT_USER_UNKNOWN, "not an address of this relay" end
   local hash, absent = stored_hash(directory)
+  -- A user who is about to be deleted, having been away for long, has mail until then. A login gives
+  -- the file its name again.
+  if absent then hash, absent = stored_hash(directory, "password.leaving") end
+  if absent then hash, absent = stored_hash(directory) end
   if hash then
     return auth.USERDB_RESULT_OK, { home = directory, uid = "_chatmail", gid = "_chatmail" }
   end

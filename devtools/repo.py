@@ -9,8 +9,9 @@ Origin and Label are what unattended-upgrades is told to look for.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from devtools import archive_key, roots
@@ -50,7 +51,7 @@ def publish(progress: Progress, url: str | None = None) -> Path:
     with roots.locked(DIST / ".lock"):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
-        _fill(new, {suite: (DIST / suite).iterdir() for suite in suites}, progress)
+        fill(new, {suite: (DIST / suite).iterdir() for suite in suites}, progress)
         _replace(DIST / "repo", new)
     return DIST / "repo"
 
@@ -62,12 +63,16 @@ def signed(packages: Packages, progress: Progress) -> Path:
     for suite, paths in sorted(files.items()):
         inputs.append(suite)
         inputs += (f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in paths)
-    made = roots.cached("repo", inputs, lambda folder: _fill(folder, files, progress))
+    made = roots.cached("repo", inputs, lambda folder: fill(folder, files, progress))
     roots.forget("repo", KEEP)
     return made
 
 
-def _fill(folder: Path, packages: Packages, progress: Progress) -> None:
+def fill(folder: Path, packages: Packages, progress: Progress, form: str = DISTRIBUTION) -> None:
+    """Make a signed repository of these in an empty directory; `form` describes its suites.
+
+    A .deb that no .changes speaks of is taken by itself.
+    """
     with progress.stage("making the package repository"):
         for suite, paths in packages.items():
             pool = folder / "incoming" / suite
@@ -75,7 +80,7 @@ def _fill(folder: Path, packages: Packages, progress: Progress) -> None:
             for path in paths:
                 shutil.copyfile(path, pool / path.name)
         (folder / "conf").mkdir()
-        (folder / "conf/distributions").write_text(distributions(packages), encoding="utf-8")
+        (folder / "conf/distributions").write_text(distributions(packages, form), encoding="utf-8")
         _reprepro(folder, packages, progress)
 
 
@@ -87,19 +92,14 @@ def built_suites() -> list[str]:
     return suites
 
 
-def distributions(suites: Iterable[str]) -> str:
+def distributions(suites: Iterable[str], form: str = DISTRIBUTION) -> str:
     """Return reprepro's conf/distributions for `suites`."""
-    return "\n".join(DISTRIBUTION.format(suite=suite) for suite in suites)
+    return "\n".join(form.format(suite=suite) for suite in suites)
 
 
 def _reprepro(folder: Path, suites: Iterable[str], progress: Progress) -> None:
     """Fill `folder` with the packages in its incoming/SUITE, and leave only the repository."""
-    each = " && ".join(
-        f"for c in incoming/{suite}/*.changes; do"
-        # What is built once says one suite in its .changes, and is in all of them.
-        f" reprepro --ignore=wrongdistribution --component main include {suite} $c || exit 1; done"
-        for suite in suites
-    )
+    each = " && ".join(_takes(folder, suites))
     with roots.overlay(archive_key.tools_root(progress), "repo") as tree:
         command = inside(
             tree,
@@ -111,6 +111,19 @@ def _reprepro(folder: Path, suites: Iterable[str], progress: Progress) -> None:
         # GnuPG's agent is found by all who use the key, and ends with the root it was started in.
         with archive_key.locked():
             stream(command, progress.detail)
+
+
+def _takes(folder: Path, suites: Iterable[str]) -> Iterator[str]:
+    """Give the commands that take in what is in incoming/SUITE."""
+    for suite in suites:
+        incoming = folder / "incoming" / suite
+        changes = sorted(incoming.glob("*.changes"))
+        spoken_of = "".join(path.read_text(encoding="utf-8") for path in changes)
+        alone = [path for path in sorted(incoming.glob("*.deb")) if path.name not in spoken_of]
+        for path, verb in [*((c, "include") for c in changes), *((d, "includedeb") for d in alone)]:
+            # What is built once says one suite in its .changes, and is in all of them.
+            take = f"reprepro --ignore=wrongdistribution --component main {verb} {suite}"
+            yield f"{take} {shlex.quote(str(path.relative_to(folder)))}"
 
 
 def _replace(old: Path, new: Path) -> None:

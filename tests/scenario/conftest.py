@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ from tests.clients.relay import Relay
 from tests.lab import Lab, Machine, images
 from tests.lab.dns import names
 from tests.lab.installing import BOT, Repository, answers, build, install
+from tests.lab.releases import Releases
 
 DOMAIN = "_alpha.lab"
 NAME = "alpha"
@@ -103,6 +105,14 @@ def lab(progress: Progress) -> Iterator[Lab]:
 def repository(progress: Progress) -> Repository:
     """The signed repository of the packages of this checkout, served at http://packages.lab/."""
     return build(_suites(), progress)
+
+
+@pytest.fixture
+def releases(lab: Lab, repository: Repository, progress: Progress) -> Iterator[Releases]:
+    """Makes other releases of the packages, ours and Debian's; for its time it serves them."""
+    with tempfile.TemporaryDirectory(prefix="chatmail-releases-") as folder:
+        yield Releases(lab, repository, Path(folder), progress)
+        lab.serve(repository.folder)
 
 
 @pytest.fixture

@@ -81,12 +81,19 @@ def build_debs(_context: Context, suite: list[str], package: list[str]) -> None:
             progress.note(str(path))
 
 
-@task(name="repo", help={"url": "where the repository will be reached"})
+@task(
+    name="repo",
+    help={
+        "url": "where the repository will be reached",
+        "refresh": "sign the one there is again, so that clients take it for 30 more days",
+    },
+)
 @told
-def make_repo(_context: Context, url: str = "") -> None:
+def make_repo(_context: Context, url: str = "", refresh: bool = False) -> None:
     """Make a signed apt repository of what lies in dist/."""
     with Progress("repo") as progress:
-        progress.note(f"the repository: {repo.publish(progress, url or None)}")
+        made = repo.refresh(progress) if refresh else repo.publish(progress, url or None)
+        progress.note(f"the repository: {made}")
 
 
 @task(

@@ -41,7 +41,7 @@ def build(suites: Iterable[str], progress: Progress) -> Repository:
     for job, folder in debs.results(suites, [], progress, URL):
         made.setdefault(job.suite, []).extend(folder.iterdir())
     packages = {suite: [path for path in made[suite] if path.suffix == ".deb"] for suite in made}
-    return Repository(repo.signed(made, progress), packages)
+    return Repository(repo.signed(made, progress, URL), packages)
 
 
 def answers(domain: str, more: Mapping[str, str] | None = None) -> str:

@@ -204,6 +204,11 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "does this once a day, and mails the contact when something is wrong.",
         epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 wrong usage.",
     )
+    doctor.add_argument(
+        "--local",
+        action="store_true",
+        help="only try what needs no other server, as after an upgrade",
+    )
     doctor.add_argument("--json", action="store_true", help="show the findings as JSON")
     doctor.add_argument(
         "--mail", action="store_true", help="tell admin_contact by mail when something is wrong"

@@ -107,7 +107,7 @@ def repository(progress: Progress) -> Repository:
     return build(_suites(), progress)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def releases(lab: Lab, repository: Repository, progress: Progress) -> Iterator[Releases]:
     """Makes other releases of the packages, ours and Debian's; for its time it serves them."""
     with tempfile.TemporaryDirectory(prefix="chatmail-releases-") as folder:

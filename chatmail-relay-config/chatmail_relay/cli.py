@@ -59,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_rollback(commands)
     _add_dns(commands)
     _add_firewall(commands)
+    _add_check(commands)
     _add_www(commands)
     _add_doctor(commands)
     _add_status(commands)
@@ -174,6 +175,22 @@ def _add_firewall(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_root(firewall)
 
 
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what on this machine is in the relay's way",
+        description="Look at what this machine already does (sites, resolvers, mail servers, "
+        "packet filters, limits of its kernel or container) and say what is in the relay's way and "
+        "what to do, what is left to you, and what goes on as before. Nothing is changed. The "
+        "package does this before it configures a relay for the first time.",
+        epilog="Exit codes: 0 nothing is in the way; 1 something is; 2 wrong usage.",
+    )
+    check.add_argument("--json", action="store_true", help="show it as JSON")
+    check.add_argument(
+        "--brief", action="store_true", help="show only what somebody has to do, if anything"
+    )
+
+
 def _add_www(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     www = commands.add_parser("www", help="look at the web pages", description="The web pages.")
     actions = www.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -269,6 +286,7 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
     from chatmail_relay import commands, dnscommand, expirecommand, firewall, preview
+    from chatmail_relay.guest import command as guest
 
     root: Path = getattr(options, "root", Path("/"))
     if root.resolve() == Path("/") and os.geteuid() != 0:
@@ -280,6 +298,7 @@ def _command(options: argparse.Namespace) -> int:
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
         "firewall": firewall.firewall,
+        "check": guest.check,
         "www": preview.preview,
         "doctor": _doctor,
         "status": _status,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from chatmail_relay import webpage
-from chatmail_relay.host import Host
+from chatmail_relay.host import SHARED, Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import renderer
 from chatmail_relay.settings import (
@@ -73,6 +73,7 @@ def make_plan(settings: Settings, host: Host) -> Plan:
         "languages": tuple(webpage.LANGUAGES),
         "overrides": webpage.OVERRIDES,
         "pages": webpage.PAGES,
+        "shared": SHARED,
     }
     render = renderer(context | {"password_max_length": PASSWORD_MAX_LENGTH})
     files = [

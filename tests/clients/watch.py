@@ -221,17 +221,17 @@ class Letters(threading.Thread):
             self.refused.append(error)
 
 
-def from_a_user(relay: Relay, sender: User, to: User) -> Letters:
+def from_a_user(relay: Relay, sender: User, to: User, pause: float = 1.0) -> Letters:
     """Somebody here writes to somebody."""
 
     def send(message: bytes) -> Reply:
         with relay.submission(sender) as smtp:
             return smtp.deliver(sender.address, [to.address], message)
 
-    return Letters(lambda: make.encrypted(sender.address, to.address), send)
+    return Letters(lambda: make.encrypted(sender.address, to.address), send, pause)
 
 
-def from_a_peer(relay: Relay, to: User) -> Letters:
+def from_a_peer(relay: Relay, to: User, pause: float = 1.0) -> Letters:
     """Somebody at another server writes to somebody here."""
 
     def write() -> bytes:
@@ -241,4 +241,4 @@ def from_a_peer(relay: Relay, to: User) -> Letters:
         with relay.peer() as smtp:
             return smtp.deliver(PEER, [to.address], message)
 
-    return Letters(write, send)
+    return Letters(write, send, pause)

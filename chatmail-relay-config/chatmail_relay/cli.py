@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.moving import options as moving
 from chatmail_relay.version import version
 
 
@@ -71,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_root(past)
     _add_expire(commands)
+    moving.add(commands)
     certificate = commands.add_parser(
         "certificate",
         help="take over a renewed certificate",
@@ -306,6 +308,9 @@ def _command(options: argparse.Namespace) -> int:
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,
+        "import": moving.run,
+        "backup": moving.run,
+        "restore": moving.run,
     }
     return run[options.command](options)
 

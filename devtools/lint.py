@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from devtools import archive_key, gotests, roots
+from devtools import archive_key, gotests, roots, workflows
 from devtools.debs import results
 from devtools.inside import inside
 from devtools.progress import Progress
@@ -93,6 +93,12 @@ def _is_shell(path: Path) -> bool:
     return first.startswith(b"#!") and first.split()[0].endswith((b"/sh", b"/bash"))
 
 
+def workflow(progress: Progress) -> str:
+    """Look at what GitHub is asked to do, with actionlint."""
+    with roots.overlay(archive_key.tools_root(progress), "actionlint") as tree:
+        return found_by(workflows.command(progress, tree))
+
+
 def packages(progress: Progress) -> str:
     """Look at the packages of every suite with lintian, building them first where needed."""
     binds = {
@@ -117,6 +123,7 @@ LINTERS: dict[str, Linter] = {
     "ruff format": formatting,
     "mypy": types,
     "shellcheck": scripts,
+    "actionlint": workflow,
     "go test": gotests.found,
     "lintian": packages,
 }

@@ -25,7 +25,7 @@ from chatmail_relay.moving.contents import (
     size_of,
 )
 from chatmail_relay.moving.devices import Devices
-from chatmail_relay.moving.mailbox import Listed, Mailbox, Work
+from chatmail_relay.moving.mailbox import RECORD, Listed, Mailbox, Work
 from chatmail_relay.moving.place import Place
 from chatmail_relay.settings import Settings
 from chatmail_relay.tree import Tree
@@ -111,6 +111,12 @@ class Copying:
         self._carry_out(batch)
         progress(self.figures)
 
+    def forget(self) -> None:
+        """Remove what was remembered in the mailboxes here: nothing comes from there any more."""
+        with identity.acting_as(identity.MAIL, self._tree):
+            for record in self._target.glob(f"*/{RECORD}"):
+                record.unlink(missing_ok=True)
+
     def _compared(self) -> Iterator[tuple[Listed, Mailbox, Work]]:
         for listed in self._listed():
             if PASSWORD not in listed.files:
@@ -176,7 +182,7 @@ class Copying:
         self.figures.missed += len(wanted) - sum(map(len, arrived.values()))
         with identity.acting_as(identity.MAIL, self._tree):
             for listed, mailbox, _work in batch.work:
-                mailbox.note(listed, arrived[listed.address], last=self._last)
+                mailbox.note(listed, arrived[listed.address])
 
     def _fetched(self, wanted: list[str]) -> Iterator[tuple[str, str, bytes, float]]:
         """Address, path, content and time of each of the WANTED that is still there."""

@@ -7,6 +7,7 @@ is the relay.
 """
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chatmail_relay import acme
+from chatmail_relay.earlier import in_present_words
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.expirecommand import amount, bar
 from chatmail_relay.ini import render_ini
@@ -29,14 +31,16 @@ from chatmail_relay.moving.settle import Configure, Say
 from chatmail_relay.moving.upstreamini import Translated, merged, translate
 from chatmail_relay.output import say
 from chatmail_relay.plan import make_directories
-from chatmail_relay.settings import DEFAULT_PATH, SECTION, Settings, abouts
+from chatmail_relay.settings import DEFAULT_PATH, SECTION, STATE_DIR, Settings, abouts
 from chatmail_relay.space import free_bytes
-from chatmail_relay.tree import Tree
+from chatmail_relay.tree import Found, Tree
 
 INIS = ("usr/local/lib/chatmaild/chatmail.ini", "etc/chatmail/chatmail.ini", "chatmail.ini")
 """Where upstream has its settings on a server, the second in a container."""
 OURS = "etc/chatmail-relay/chatmail.ini"
 LOCK = Path("run/chatmail-relay-import.lock")
+MOVED_IN = STATE_DIR / "moved-in"
+"""When the import was over."""
 PORTS = (25, 143, 465, 587, 993)
 """Where mail and logins come in."""
 
@@ -44,7 +48,15 @@ PORTS = (25, 143, 465, 587, 993)
 def import_(options: argparse.Namespace) -> int:
     """Take over the relay which the options name."""
     tree = Tree(options.root.resolve())
+    try:
+        return _import(options, tree)
+    except KeyboardInterrupt:
+        raise OperatorError("interrupted", "Run the same again: it goes on where it was.") from None
+
+
+def _import(options: argparse.Namespace, tree: Tree) -> int:
     with exclusive(tree.root / LOCK, say), opened(options.source) as place:
+        refuse_again(tree)
         old = look(place, tree, new_key=options.new_dkim_key)
         for line in old.told():
             say(line)
@@ -58,6 +70,16 @@ def import_(options: argparse.Namespace) -> int:
         if options.final:
             move.rest(settle.configure)
         return 0
+
+
+def refuse_again(tree: Tree) -> None:
+    """Raise OperatorError once the old relay is history: what is here is newer than it."""
+    if (done := tree.look(MOVED_IN).content) is not None:
+        raise OperatorError(
+            f"the relay moved in on {done.decode(errors='replace').strip()} UTC",
+            "What is there is older than what is here. To copy from there all the same, remove "
+            f"{MOVED_IN} first.",
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +145,7 @@ def _ini(place: Place) -> tuple[str, str]:
 
 def _chosen(text: str) -> Callable[[str], bool]:
     """Which settings somebody has set in the ini TEXT, rather than left at their defaults."""
-    given = set(IniFile(text, str(DEFAULT_PATH), SECTION).keys(abouts()))
+    given = set(IniFile(in_present_words(text), str(DEFAULT_PATH), SECTION).keys(abouts()))
     return given.__contains__
 
 
@@ -167,6 +189,7 @@ class Move:
         self._last = last
         self._say = say
         self._free = free
+        self._clock = clock
         self._devices = Devices(tree, clock)
 
     def look(self) -> None:
@@ -191,6 +214,7 @@ class Move:
         copying_ = self._copying()
         with _progress(first.figures) as progress:
             copying_.run(progress)
+        os.sync()
         for line in summary(copying_.figures, done=True):
             self._say(line)
         if self._last and copying_.figures.missed:
@@ -212,6 +236,10 @@ class Move:
             self._say(f"{path} copied; have it renewed on this machine from now on")
         settle.put_ini(self._old.text, self._tree)
         configure(self._tree, self._say)
+        self._copying().forget()
+        when = time.strftime("%Y-%m-%d %H:%M\n", time.gmtime(self._clock()))
+        owner = self._tree.ids("root", "root")
+        self._tree.put(MOVED_IN, Found(when.encode(), None, *owner, 0o600))
         for line in next_steps(settings):
             self._say(line)
 

@@ -129,11 +129,8 @@ class Mailbox:
         elif path != TOKENS:
             _write(self.box / path, content, when, self.box / "tmp")
 
-    def note(self, listed: Listed, arrived: set[str], *, last: bool) -> None:
-        """Remember what was seen there, of what has ARRIVED here; after the LAST time nothing."""
-        if last:
-            (self.box / RECORD).unlink(missing_ok=True)
-            return
+    def note(self, listed: Listed, arrived: set[str]) -> None:
+        """Remember what was seen there, of what has ARRIVED here."""
         record = self._record or Record()
         known = set(record.messages) | arrived
         names = {message(path) for path in known} | set(self._here)

@@ -293,6 +293,30 @@ def test_no_room(new: New) -> None:
     assert not new.mail.exists()
 
 
+def test_over(old: OldRelay, new: New) -> None:
+    """Once the relay is here nothing comes from there by mistake."""
+    importing.refuse_again(new.tree)
+    new.run(last=True)
+    with pytest.raises(OperatorError, match="moved in on 2025-10-09 08:53 UTC"):
+        importing.refuse_again(new.tree)
+
+
+def test_apply_fails(old: OldRelay, new: New) -> None:
+    """What is remembered stays until the relay runs, so that the last run can be done again."""
+
+    def fails(_tree: Tree, _say: object) -> None:
+        raise OperatorError("off")
+
+    move = Move(new.place, look(new.place, new.tree), new.tree, last=True, say=new.said.append)
+    move.mailboxes()
+    with pytest.raises(OperatorError, match="off"):
+        move.rest(fails)
+    (new.box("alice") / "cur/m2,S=7,W=8:2,S").unlink()
+    new.run(last=True)
+    assert list(new.messages("alice")) == ["new/1760000001.M1P1.old"]
+    assert not list(new.mail.glob(f"*/{RECORD}"))
+
+
 def test_another_relay_here(old: OldRelay, new: New) -> None:
     """Its accounts are not given up."""
     applied = new.tree.real("/var/lib/chatmail-relay/settings/doveauth.ini")

@@ -101,6 +101,8 @@ class Copying:
         batch = _Batch()
         for listed, mailbox, work in self._compared():
             self._count(work)
+            if work.is_nothing and mailbox.was_imported:
+                continue
             batch.work.append((listed, mailbox, work))
             batch.files += len(work.fetched)
             batch.bytes += sum(listed.files[path][0] for path in work.fetched)

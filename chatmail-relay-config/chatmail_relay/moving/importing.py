@@ -55,7 +55,7 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace, tree: Tree) -> int:
-    with exclusive(tree.root / LOCK, say), opened(options.source) as place:
+    with exclusive(tree.root / LOCK, say, "copying accounts"), opened(options.source) as place:
         refuse_again(tree)
         old = look(place, tree, new_key=options.new_dkim_key)
         for line in old.told():

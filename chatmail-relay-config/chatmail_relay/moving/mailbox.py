@@ -63,6 +63,11 @@ class Work:
     renamed: tuple[tuple[str, str], ...]
     removed: tuple[str, ...]
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all is as it is there."""
+        return not (self.fetched or self.renamed or self.removed)
+
 
 class Mailbox:
     """The mailbox in BOX; used with the rights of its owner."""

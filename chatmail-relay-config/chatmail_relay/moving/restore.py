@@ -39,7 +39,7 @@ def restore(options: argparse.Namespace) -> int:
     """Restore the backup which the options name."""
     tree = Tree(options.root.resolve())
     with (
-        exclusive(tree.root / LOCK, say),
+        exclusive(tree.root / LOCK, say, "copying accounts"),
         _input(options.file) as file,
         age.decrypting(file, options.identity) as stream,
     ):

@@ -1,6 +1,7 @@
 """What the commands of `chatmail-relay` do; each takes its options and returns the exit code."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from chatmail_relay.settings import load
 from chatmail_relay.system import system_of
 from chatmail_relay.takeover import ask_authority, take_over
 from chatmail_relay.tree import Found, Tree
+from chatmail_relay.upgrade import state
 from chatmail_relay.upgraded import INI, ini_change
 from chatmail_relay.version import version
 
@@ -129,11 +131,19 @@ def _carry_out(
             if tree.is_system:
                 before.record(tree)
             applier.carry_out(work, None if known else entry)
+        if not known:
+            _count_for_upgrades(tree, entry)
     for line in summary(plan, work, done=not look_only):
         say(line)
     if tree.is_system and not look_only:
         ask_authority(plan, tree, say)
     return 1 if getattr(options, "check", False) and not work.nothing else 0
+
+
+def _count_for_upgrades(tree: Tree, entry: Entry) -> None:
+    """What a person applies while an upgrade is being judged is nothing that it brought."""
+    if "DPKG_MAINTSCRIPT_PACKAGE" not in os.environ:
+        state.applied_by_hand(tree, entry.number)
 
 
 def _guard_accounts(

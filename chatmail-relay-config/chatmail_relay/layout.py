@@ -125,6 +125,7 @@ TEMPLATES = (
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),
+    Template("etc/apt/apt.conf.d/60chatmail-relay"),
     drop_in(POSTFIX, needed=_has_no_instances),
     drop_in(
         POSTFIX_INSTANCE,

@@ -14,6 +14,7 @@ from types import FrameType
 
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.moving import options as moving
+from chatmail_relay.upgrade import options as upgrade
 from chatmail_relay.version import version
 
 
@@ -73,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_root(past)
     _add_expire(commands)
     moving.add(commands)
-    _add_upgrade(commands)
+    upgrade.add(commands)
     certificate = commands.add_parser(
         "certificate",
         help="take over a renewed certificate",
@@ -247,29 +248,6 @@ def _add_status(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     status.add_argument("--json", action="store_true", help="show it as JSON")
 
 
-def _add_upgrade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    upgrade = commands.add_parser(
-        "upgrade",
-        help="say what became of upgrades; take from the repository again",
-        description="After each upgrade of the relay or of a daemon it runs on, the local part of "
-        "the doctor's examination decides whether it stays. If not, the configuration and the "
-        "packages from before come back, nothing more is taken from the relay's repository, and "
-        "admin_contact is told.",
-        epilog="Exit codes: 0 fine; 1 an upgrade was taken back and the admin has not resumed.",
-    )
-    upgrade.add_argument(
-        "action",
-        nargs="?",
-        choices=("show", "resume", "prepare", "check", "remember"),
-        default="show",
-        help="show (default): what became of upgrades; resume: take from the repository again. The "
-        "others are run by apt, dpkg and systemd: prepare notes that an upgrade begins, check "
-        "judges it once dpkg is done, remember makes what is installed the state to go back to",
-    )
-    upgrade.add_argument("--apt", action="store_true", help=argparse.SUPPRESS)
-    upgrade.add_argument("--seen", default="", help=argparse.SUPPRESS)
-
-
 def _add_expire(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     expire = commands.add_parser(
         "expire",
@@ -329,7 +307,7 @@ def _command(options: argparse.Namespace) -> int:
         "doctor": _doctor,
         "status": _status,
         "expire": expirecommand.expire,
-        "upgrade": _upgrade,
+        "upgrade": upgrade.run,
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,
@@ -344,12 +322,6 @@ def _doctor(options: argparse.Namespace) -> int:
     from chatmail_relay.doctor.command import doctor  # takes longer to load than all others
 
     return doctor(options)
-
-
-def _upgrade(options: argparse.Namespace) -> int:
-    from chatmail_relay.upgrade.command import upgrade
-
-    return upgrade(options)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ from tests.clients.relay import Relay
 from tests.lab import Lab, Machine, images
 from tests.lab.dns import names
 from tests.lab.installing import BOT, Repository, answers, build, install
+from tests.lab.judging import judged
 from tests.lab.releases import Releases
 
 DOMAIN = "_alpha.lab"
@@ -151,6 +152,7 @@ def _installed(lab: Lab, suite: str, repository: Repository, progress: Progress)
         try:
             machine.wait_running()
             install(lab, machine, repository, DOMAIN, without=[BOT])
+            judged(machine)
             lab.copy(machine, tree)
         finally:
             lab.remove(machine)

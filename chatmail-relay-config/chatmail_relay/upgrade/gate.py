@@ -23,6 +23,7 @@ PAUSES = (5.0, 15.0)
 """Seconds after which is looked again: daemons that have just been restarted may be slow."""
 
 COMPLAINT = "chatmail-relay: "
+NO_WAY_BACK = "the distribution itself was upgraded, and what was there before is not for it"
 
 
 class Machine(Protocol):
@@ -137,9 +138,10 @@ class Gate:
                 self._machine.forget_pending()
                 self._say("it was not found to work before, so there is nothing to go back to")
                 return True
-            return self._go_back(
-                state.at("configuration", found=dict(found), bad=self._changed(state))
-            )
+            bad = self._changed(state)
+            if state.good.release != self._machine.release():
+                return self._go_back(state.at("telling", found=found, bad=bad, reason=NO_WAY_BACK))
+            return self._go_back(state.at("configuration", found=found, bad=bad))
 
     def _proved(self, state: Pending) -> Faults:
         """What is wrong with the relay, and stays so for a while."""
@@ -216,16 +218,12 @@ class Gate:
         return state.at("telling", result="packages")
 
     def _reinstall(self, state: Pending) -> None:
-        good = state.good
-        if good is None or good.release != self._machine.release():
-            raise OperatorError(
-                "the distribution itself was upgraded, and the packages from before are not for it"
-            )
-        wanted = {name: good.packages[name] for name in state.bad if name in good.packages}
+        before = state.good.packages if state.good else {}
+        wanted = {name: before[name] for name in state.bad if name in before}
         debs = self._machine.copies(wanted)
         if missing := sorted(wanted.keys() - debs.keys()):
             raise OperatorError(f"there is no copy of {', '.join(missing)} from before")
-        if new := sorted(state.bad.keys() - good.packages.keys() & self._machine.packages().keys()):
+        if new := sorted(state.bad.keys() - before.keys() & self._machine.packages().keys()):
             self._machine.remove(new)
         self._say(f"packages from before come back: {', '.join(sorted(wanted))}")
         self._machine.reinstall([debs[name] for name in sorted(debs)])

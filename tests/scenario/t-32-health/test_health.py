@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from tests.lab import Lab, Machine
 from tests.lab.judging import judged
 from tests.lab.peers import mail_domain
 from tests.lab.releases import OURS, Change, Releases, edited
-from tests.scenario.conftest import Several
 
 DOMAIN, ADMINS = "_health.lab", "_operator.lab"
 CONTACT = f"admin@{ADMINS}"
@@ -82,7 +81,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(
     lab: Lab,
-    several: Several,
+    several: Callable[..., AbstractContextManager[dict[str, Relay]]],
     releases: Releases,
     suite: str,
 ) -> Iterator[Site]:

@@ -170,6 +170,13 @@ def test_what_cannot_be_helped(make: Make, reason: str) -> None:
     assert machine.state is None
 
 
+def test_another_release_of_debian() -> None:
+    """What was made for the one before is not tried on it."""
+    machine = upgraded(broken=NEW_FILTER, codename="forky")
+    machine.run()
+    assert (machine.versions, machine.configuration) == (NEW, WORKS + 1)
+
+
 def test_mail_that_cannot_be_sent() -> None:
     """It is said in the journal, and the rest is done."""
     machine = upgraded(broken=NEW_FILTER, mail_fails=True)

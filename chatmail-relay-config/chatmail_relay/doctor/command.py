@@ -2,9 +2,10 @@
 
 import argparse
 import time
+from contextlib import nullcontext
 
 from chatmail_relay import addresses
-from chatmail_relay.doctor import notice, report
+from chatmail_relay.doctor import account, notice, report
 from chatmail_relay.doctor.checks import checks
 from chatmail_relay.doctor.examination import Check, examine
 from chatmail_relay.doctor.finding import Finding
@@ -31,7 +32,8 @@ def doctor(options: argparse.Namespace) -> int:
         quiet = (lambda _line: None) if options.json else say
         progress = report.Progress(quiet, None if options.json else report.terminal())
         begin = time.monotonic()
-        findings = examine(known, progress.watcher)
+        with account.left_as_it_was(world) if options.local else nullcontext():
+            findings = examine(known, progress.watcher)
         _say(options, world, known, findings, time.monotonic() - begin)
         found = report.faults(findings)
         if not options.local:

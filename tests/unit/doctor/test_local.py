@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from chatmail_relay.doctor import signing
+from chatmail_relay.doctor import account, signing
 from chatmail_relay.doctor.checks import checks
 from chatmail_relay.doctor.finding import Finding, fine
 from chatmail_relay.doctor.local import NOT_BY_UPGRADES, local_checks
-from chatmail_relay.doctor.world import World
+from chatmail_relay.doctor.world import Identity, World
 from chatmail_relay.tree import Tree
 
 from tests.unit.doctor.worlds import world
@@ -53,3 +53,30 @@ def test_signature_by_the_key_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     ]
     assert check.look().state == "fine"
     assert asked == [["v=DKIM1;p=own"]]
+
+
+@pytest.mark.parametrize(("had", "asked"), [(False, ["remove"]), (True, [])])
+def test_account_is_left_as_it_was(
+    had: bool, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account that was made for the examination goes with it; one of the daily one stays."""
+    said: list[str] = []
+
+    def ask(_path: str, line: str, _timeout: float) -> str:
+        said.append(line)
+        return "ok"
+
+    monkeypatch.setattr(account, "ask", ask)
+    one = world(settings(), Tree(tmp_path))
+    mailbox = tmp_path / "var/lib/chatmail/mail/_alpha.lab/doctor@_alpha.lab"
+    if had:
+        mailbox.mkdir(parents=True)
+    with account.left_as_it_was(one):
+        one.identity = Identity("doctor@_alpha.lab", "secret")
+    assert said == asked
+
+
+def test_account_that_could_not_be_had(tmp_path: Path) -> None:
+    """Where doveauth does not answer there is nothing to delete, and no error."""
+    with account.left_as_it_was(world(settings(), Tree(tmp_path))):
+        pass

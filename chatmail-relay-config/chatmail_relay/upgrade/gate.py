@@ -101,15 +101,18 @@ class Gate:
     def run(self) -> bool:
         """Judge until nothing is left to judge; whether all was good."""
         good = True
-        while (state := self._machine.pending()) is not None:
+        while self._machine.pending() is not None:
             self._machine.wait_for_dpkg()
+            state = self._machine.pending()
+            if state is None:
+                break
             if not self._machine.packages():
                 self._machine.forget_pending()
                 self._say("the relay is not installed any more, so nothing is judged")
             elif state.phase != "judging":
                 good = self._taken_up(state)
             elif not self._is_good(state):
-                good = self._is_good_in_the_end(state)
+                good = self._is_good_in_the_end()
         return good
 
     def _taken_up(self, state: Pending) -> bool:
@@ -126,9 +129,12 @@ class Gate:
             self._say("the relay works")
         return True
 
-    def _is_good_in_the_end(self, state: Pending) -> bool:
+    def _is_good_in_the_end(self) -> bool:
         """Look a last time, with nobody else at work, and go back if need be."""
         with self._machine.dpkg_locked():
+            # Anew: somebody may have applied a configuration meanwhile.
+            if (state := self._machine.pending()) is None:
+                return True
             found = self._unfinished() or self._machine.prove(state.known)
             if not found:
                 return True
@@ -221,12 +227,13 @@ class Gate:
         before = state.good.packages if state.good else {}
         wanted = {name: before[name] for name in state.bad if name in before}
         debs = self._machine.copies(wanted)
-        if missing := sorted(wanted.keys() - debs.keys()):
+        if missing := sorted(wanted.keys() - debs.keys() - OPTIONAL):
             raise OperatorError(f"there is no copy of {', '.join(missing)} from before")
-        if new := sorted(state.bad.keys() - before.keys() & self._machine.packages().keys()):
-            self._machine.remove(new)
-        self._say(f"packages from before come back: {', '.join(sorted(wanted))}")
+        self._say(f"packages from before come back: {', '.join(sorted(debs))}")
         self._machine.reinstall([debs[name] for name in sorted(debs)])
+        # Now that nothing needs it.
+        if new := sorted((state.bad.keys() - before.keys()) & self._machine.packages().keys()):
+            self._machine.remove(new)
 
     def _end(self, state: Pending) -> None:
         self._machine.keep_pending(state)

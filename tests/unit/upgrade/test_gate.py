@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from chatmail_relay.upgrade.gate import PAUSES
+from chatmail_relay.upgrade.state import Good
 
 from tests.unit.upgrade.machines import NEW, OLD, WORKS, FakeMachine, pending, upgraded
 
@@ -134,6 +135,15 @@ def test_daemons_of_the_distribution() -> None:
     assert (machine.configuration, machine.held) == (WORKS, False)
     assert machine.outcome is not None
     assert (machine.outcome.result, machine.outcome.bad) == ("configuration", {})
+
+
+def test_what_is_only_recommended_needs_no_copy() -> None:
+    """Without a copy it stays as it is."""
+    instant = {"dovecot-instant": "1"}
+    before = pending(good=Good({**OLD, **instant}, "trixie"))
+    machine = upgraded(versions={**NEW, "dovecot-instant": "2"}, broken=NEW_FILTER, state=before)
+    machine.run()
+    assert machine.versions == {**OLD, "dovecot-instant": "2"}
 
 
 HELPLESS: dict[str, tuple[Make, str]] = {

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import sys
 import time
+from pathlib import Path
 
 from chatmail_relay import history, systemctl
 from chatmail_relay.errors import OperatorError
@@ -15,6 +16,8 @@ from chatmail_relay.upgrade import beginning, hold, packages, state, words
 from chatmail_relay.upgrade.copies import Copies
 
 DPKG_CAME_BETWEEN = 3
+SYSTEMD = Path("/run/systemd/system")
+"""Where it does not run, the next boot judges."""
 LOCK = "run/chatmail-relay-upgrade.lock"
 """Who notes something about upgrades has it for that moment."""
 
@@ -95,7 +98,8 @@ def prepare(options: argparse.Namespace) -> int:
                 beginning.remember(tree, ours, beginning.release())
             beginning.take(tree, ours, coming, _warn)
         beginning.begin(tree, entry)
-    systemctl.begin(UPGRADE_CHECK)
+    if SYSTEMD.exists():
+        systemctl.begin(UPGRADE_CHECK)
     return 0
 
 

@@ -24,6 +24,9 @@ from devtools.sources import REPOSITORY, exported
 TYPED = (
     *("chatmaild/chatmaild", "chatmail-relay-config/chatmail_relay"),
     "packaging/chatmail-echobot/chatmail_echobot",
+    *("debian/tests", "packaging/chatmail-turn/debian/tests/binding.py"),
+    "packaging/dovecot-instant/debian/tests/idle.py",
+    "packaging/iroh-relay/debian/tests/ping.py",
     *("devtools", "tests", "bench", "tasks.py"),
 )
 """What mypy checks, in its strict mode."""

@@ -56,14 +56,14 @@ def mentioned(text: str) -> set[str]:
 
 
 def _behind(key: str, lines: list[str]) -> int:
+    """Where the paragraph ends that has the setting before KEY; the end when none has."""
     order = list(abouts())
     before = order[order.index(key) - 1]
-    places = [
-        at
-        for at, line in enumerate(lines, start=1)
-        if (found := LIVE.fullmatch(line) or COMMENTED.fullmatch(line)) and found["key"] == before
-    ]
-    return places[-1] if places else len(lines)
+    found = (LIVE.fullmatch(line) or COMMENTED.fullmatch(line) for line in lines)
+    start = next(
+        (at for at, line in enumerate(found) if line and line["key"] == before), len(lines)
+    )
+    return next((at for at in range(start, len(lines)) if not lines[at].strip()), len(lines))
 
 
 def _fresh(settings: Settings) -> str:

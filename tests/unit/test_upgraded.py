@@ -71,3 +71,11 @@ def test_the_file_changes_with_its_owner_and_mode(tmp_path: Path) -> None:
     assert change.before == tree.look(INI)
     assert (change.after.content, change.after.mode) == (FRESH.encode(), 0o600)
     assert len(notes) == 1
+
+
+def test_it_does_not_part_a_setting_from_its_value() -> None:
+    """A value stands behind its commented default; the new setting comes after both."""
+    before = "max_user_send_per_minute"
+    own = without(NEW, FRESH).replace(f"#{before} = 60", f"#{before} = 60\n{before} = 7")
+    now = upgraded(own, OLDER, settings(own))
+    assert f"#{before} = 60\n{before} = 7\n\n# " in now.text

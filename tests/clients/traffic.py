@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from tests.clients.relay import Relay, User
 from tests.clients.watch import Letters, from_a_peer, from_a_user
 
-PAUSE = 0.1  # seconds from one message, and from one attempt, to the next
+PAUSE = 0.2  # seconds from one message, and from one attempt, to the next
 PATIENCE = 60.0  # seconds until mail flows again, and until all of it has come, at most
 
 Someone = Callable[[Relay, User], Letters]

@@ -28,6 +28,8 @@ DAEMONS = ("dovecot-core", "dovecot-imapd", "nginx", "nginx-common", "postfix")
 WATCH = 0.5  # seconds from one look at a service to the next
 PLENTY = 100_000
 LOG = "/var/log/unattended-upgrades/unattended-upgrades-dpkg.log"
+JUDGED = "while test -e /var/lib/chatmail-relay/upgrade/pending.json; do sleep 0.2; done"
+"""Returns when the relay has seen for itself whether it works after the upgrade."""
 
 OWN = """
 # Carol runs this; call her first
@@ -135,6 +137,7 @@ def run(relay: Relay) -> Upgrade:
     ended = float(machine.read("/proc/uptime").split()[0])
     print(f"{machine.suite}: {ended - began:.0f} s\n{watch.story()}\n{done.stdout}")
     assert done.returncode == 0, done.stdout
+    machine.run(JUDGED, timeout=INSTALL_SECONDS)
     return Upgrade(relay, done.stdout, before.versions, before.files, before.ini, began)
 
 

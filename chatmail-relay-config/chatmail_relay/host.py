@@ -34,6 +34,8 @@ class Host:
     """Whether nginx serves a site of this machine's own on port 80."""
     site_on_443: bool = False
     """Whether one listens on SHARED."""
+    default_site_edited: bool = False
+    """Whether somebody has edited the page that comes with nginx."""
     mounts: bool = True
     """Whether systemd can give a unit a view of files of its own; some containers may not."""
     echobot: bool = False
@@ -57,6 +59,7 @@ def read_host(root: Path) -> Host:
         ipv6=has_ipv6(),
         site_on_80=any(_listens_on_80(path) for path in _sites(root)),
         site_on_443=any(_listens_on_shared(path) for path in _sites(root)),
+        default_site_edited=any(path.name == "default" for path in _sites(root)),
         mounts=can_mount(),
         echobot=(root / ECHOBOT).exists(),
     )

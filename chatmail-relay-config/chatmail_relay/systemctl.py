@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from chatmail_relay.command import run
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.host import can_mount
 from chatmail_relay.units import POSTFIX, POSTFIX_INSTANCE
 
 _RUNNING = {"active", "reloading", "activating"}
@@ -119,4 +120,12 @@ def journal_hint(unit: str) -> str:
     """Where a unit of the relay says why."""
     # On Debian 12 it is the instance that does.
     name = "'postfix*'" if unit == POSTFIX else unit
-    return f"See `journalctl --namespace=chatmail -u {name} -n 20`."
+    return f"See `journalctl {journal()} -u {name} -n 20`."
+
+
+def journal() -> str:
+    """The option that has journalctl(1) show the logs of the relay's daemons.
+
+    In a container that may not mount they are among those of the machine.
+    """
+    return "--namespace=chatmail" if can_mount() else "--namespace=+chatmail"

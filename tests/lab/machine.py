@@ -53,6 +53,8 @@ class Machine:
         self.image = known["image"]
         self.ipv4 = known["ipv4"]
         self.ipv6 = known["ipv6"]
+        self.without = known.get("without", "")
+        self.limit = int(known.get("limit", "0"))
         self._place = state.machines_folder / name
         self._root = self._place / "root"
 
@@ -94,10 +96,13 @@ class Machine:
             f"--machine={self._state.name}-{self.name}", f"--hostname={self.name}",
             "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
             f"--network-namespace-path={namespaces.path(self.namespace)}",
-            "--console=read-only", "--link-journal=no", "--boot",
+            "--console=read-only", "--link-journal=no",
+            *([f"--drop-capability={self.without}"] if self.without else []), "--boot",
         ]  # fmt: skip
         self._gone()
-        process = groups.start(self._state.name, self.name, command, self.console, NSPAWN)
+        process = groups.start(
+            self._state.name, self.name, command, self.console, NSPAWN, self.limit
+        )
         leader = _wait(lambda: _payload(process.pid), BOOT_SECONDS, lambda: process.poll() is None)
         if leader is None:
             said = self.console.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -112,6 +117,10 @@ class Machine:
 
     def _takes_requests(self) -> bool:
         return self.run("test -S /run/systemd/private", check=False).returncode == 0
+
+    def memory(self) -> groups.Memory:
+        """How it gets along with the memory it was allowed; only where there is a limit."""
+        return groups.memory(self._state.name, self.name)
 
     @property
     def leader(self) -> int:

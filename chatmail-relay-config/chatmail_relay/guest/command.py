@@ -41,10 +41,18 @@ def _settings() -> Settings:
 def matters(settings: Settings) -> Iterator[Matter]:
     """Everything there is to be said about this machine."""
     yield from machine.judge(machine.look(), settings)
-    yield from listeners.judge(settings, listeners.look())
+    yield from _ports(settings)
     yield from websites.judge(websites.look(), settings)
     yield from servers.judge(servers.look())
     yield from filters.judge(filters.look(), settings)
+
+
+def _ports(settings: Settings) -> Iterator[Matter]:
+    found = listeners.look()
+    running = frozenset[str]()
+    if not all(listener.owner for listener in found):
+        running = listeners.active(settings)
+    yield from listeners.judge(settings, found, running)
 
 
 def as_json(found: Sequence[Matter]) -> dict[str, object]:

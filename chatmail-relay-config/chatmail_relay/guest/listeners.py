@@ -1,6 +1,8 @@
 """Programs of this machine on ports which the relay needs, as ss(8) shows them.
 
-Whose a socket is tells the control group of its process, which is a unit's name. An address of its
+Whose a socket is tells the control group of its process, which is a unit's name. Where the kernel
+does not tell which process it is (a container without CAP_SYS_PTRACE), it is that of the relay's
+unit for this port, if that runs. An address of its
 own keeps out of nobody's way: a resolver on 127.0.0.1 and the relay's on 127.0.0.83 are neighbours,
 but one that listens on all addresses at once has that one, too.
 """
@@ -27,6 +29,8 @@ from chatmail_relay.units import (
     TURN,
 )
 
+OURS = "127.0.0.83"
+"""Where the relay's daemons listen for each other, and nobody else does."""
 EVERYWHERE = ("*", "0.0.0.0", "::")  # noqa: S104 # as ss writes it
 
 _MAIL = frozenset({POSTFIX, POSTFIX_INSTANCE})
@@ -107,11 +111,11 @@ def needs(settings: Settings) -> Iterator[Need]:
     if settings.turn_enabled:
         without = "set `turn_enabled = no` in chatmail.ini to do without calls"
         yield Need("udp", 3478, frozenset({TURN}), "server for calls", instead=without)
-    yield Need("udp", 53, frozenset({RESOLVER}), "resolver", "127.0.0.83")
-    yield Need("tcp", 53, frozenset({RESOLVER}), "resolver", "127.0.0.83")
-    yield Need("tcp", 10993, frozenset({DOVECOT}), "Dovecot", "127.0.0.83")
+    yield Need("udp", 53, frozenset({RESOLVER}), "resolver", OURS)
+    yield Need("tcp", 53, frozenset({RESOLVER}), "resolver", OURS)
+    yield Need("tcp", 10993, frozenset({DOVECOT}), "Dovecot", OURS)
     if settings.delivers_over_https:
-        yield Need("tcp", 10084, frozenset({DELIVER}), "delivery over HTTPS", "127.0.0.83")
+        yield Need("tcp", 10084, frozenset({DELIVER}), "delivery over HTTPS", OURS)
     if settings.runs_iroh_relay:
         without = "set `iroh_relay = none` in chatmail.ini to do without streams"
         yield Need("tcp", 3340, frozenset({IROH_RELAY}), "relay for streams", "127.0.0.1", without)
@@ -120,12 +124,23 @@ def needs(settings: Settings) -> Iterator[Need]:
         yield Need("tcp", 3903, frozenset({MTAIL}), "counter of logs", "127.0.0.1", without)
 
 
-def judge(settings: Settings, listeners: Iterable[Listener]) -> Iterator[Matter]:
+def active(settings: Settings) -> frozenset[str]:
+    """Those of the relay's units for the ports which run."""
+    units = sorted(frozenset().union(*(need.units for need in needs(settings))))
+    shown = run(["systemctl", "is-active", *units], check=False).stdout.split()
+    return frozenset(unit for unit, state in zip(units, shown, strict=False) if state == "active")
+
+
+def judge(
+    settings: Settings, listeners: Iterable[Listener], running: frozenset[str] = frozenset()
+) -> Iterator[Matter]:
     """Who is in the way, and which resolver goes on."""
     known = sorted(set(listeners))
     said: set[tuple[int, str]] = set()
     for need in needs(settings):
         for listener in known:
+            if not listener.owner and need.units & running:
+                continue
             if _collide(need, listener) and (need.port, listener.owner) not in said:
                 said.add((need.port, listener.owner))
                 yield _taken(need, listener)
@@ -171,11 +186,12 @@ def _resolvers(listeners: Iterable[Listener]) -> Iterator[Matter]:
     for listener in listeners:
         if listener.port != 53 or not listener.address or listener.owner in seen:
             continue
-        if listener.owner != RESOLVER and ipaddress.ip_address(listener.address).is_loopback:
+        ours = listener.owner == RESOLVER or listener.address == OURS
+        if not ours and ipaddress.ip_address(listener.address).is_loopback:
             seen.add(listener.owner)
             owner = listener.owner or "a resolver"
             yield Matter(
                 Weight.SHARED,
                 f"{owner} answers on {listener.address}, port 53; the relay has a resolver of "
-                "its own on 127.0.0.83",
+                f"its own on {OURS}",
             )

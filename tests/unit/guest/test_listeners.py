@@ -88,6 +88,13 @@ def test_in_the_way(what: str) -> None:
     assert words[1] in matter.advice
 
 
+def test_nobody_knows_whose_but_it_runs() -> None:
+    """Then it is taken for the relay's own."""
+    listener = Listener("udp", "127.0.0.83", 53, "")
+    assert [m.weight for m in judge(NAMED, [listener])] == [Weight.IN_THE_WAY]
+    assert list(judge(NAMED, [listener], frozenset({"chatmail-resolver.service"}))) == []
+
+
 def test_what_is_not_needed_is_nobodys() -> None:
     """Without calls, streams and figures their ports may be others'."""
     lean = settings(

@@ -57,9 +57,9 @@ def read_host(root: Path) -> Host:
         postfix=_major_minor(versions["postfix"]),
         cpus=len(os.sched_getaffinity(0)),
         ipv6=has_ipv6(),
-        site_on_80=any(_listens_on_80(path) for path in _sites(root)),
-        site_on_443=any(_listens_on_shared(path) for path in _sites(root)),
-        default_site_edited=any(path.name == "default" for path in _sites(root)),
+        site_on_80=any(_listens_on_80(path) for path in sites(root)),
+        site_on_443=any(_listens_on_shared(path) for path in sites(root)),
+        default_site_edited=any(path.name == "default" for path in sites(root)),
         mounts=can_mount(),
         echobot=(root / ECHOBOT).exists(),
     )
@@ -84,7 +84,7 @@ def can_mount(root: Path = Path("/")) -> bool:
     return found is None or bool(int(found[1], 16) & _CAP_SYS_ADMIN)
 
 
-def _sites(root: Path) -> Iterator[Path]:
+def sites(root: Path) -> Iterator[Path]:
     """What the machine's admin has nginx serve beside the relay."""
     nginx = root / "etc/nginx"
     yield from sorted(nginx.glob("conf.d/*.conf"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from chatmail_relay.command import run
 from chatmail_relay.guest.matter import Matter, Weight
 from chatmail_relay.guest.packaged import edited_conffile
-from chatmail_relay.host import SHARED
+from chatmail_relay.host import SHARED, sites
 from chatmail_relay.settings import Settings
 
 MAIN = "/etc/nginx/nginx.conf"
@@ -20,6 +20,9 @@ DEFAULT = "/etc/nginx/sites-available/default"
 FOLDERS = ("/etc/nginx/conf.d/", "/etc/nginx/sites-enabled/")
 
 EVERYWHERE = ("*", "0.0.0.0", "[::]")  # noqa: S104 # as nginx writes it
+
+_WITHOUT_IPV6 = "failed (97:"
+"""nginx's word for sockets of a family which there is not."""
 
 _FILE = re.compile(r"(?m)^# configuration file (\S+):$")
 _SERVER = re.compile(r"\bserver\s*\{")
@@ -63,19 +66,33 @@ def look(root: Path = Path("/")) -> Web:
     if not (root / MAIN.lstrip("/")).exists():
         return Web()
     done = run(["nginx", "-T", "-q", "-c", MAIN], check=False)
-    lines = (done.stderr.strip() or "it does not say why").splitlines()
-    default = edited_conffile(root, DEFAULT)
-    return Web(
-        sites=tuple(site for site in parse(done.stdout) if default or not _is_default(root, site)),
-        refusal="" if done.returncode == 0 else lines[-1],
-        main_edited=edited_conffile(root, MAIN),
+    refusal = "" if done.returncode == 0 else _reason(done.stderr)
+    # One that nginx refuses it does not show.
+    shown = parse(done.stdout if done.stdout.strip() else _files(root))
+    edited = edited_conffile(root, DEFAULT)
+    found = [site for site in shown if edited or not site.file.endswith("/sites-enabled/default")]
+    if _WITHOUT_IPV6 in refusal and not any(map(_wants_ipv6, found)):
+        refusal = ""  # because of the page that comes with nginx, which is then left out
+    return Web(tuple(found), refusal, edited_conffile(root, MAIN))
+
+
+def _reason(words: str) -> str:
+    lines = words.strip().splitlines() or ["it does not say why"]
+    return next((line for line in lines if "[emerg]" in line), lines[-1])
+
+
+def _files(root: Path) -> str:
+    """The files of sites, as nginx would show them."""
+    return "".join(
+        f"# configuration file /{path.relative_to(root)}:\n"
+        + path.read_text(encoding="utf-8", errors="replace")
+        for path in sites(root)
+        if path.is_file()
     )
 
 
-def _is_default(root: Path, site: Site) -> bool:
-    """Whether it is the page that comes with nginx."""
-    path = root / site.file.lstrip("/")
-    return path.name == "default" and path.resolve().name == "default"
+def _wants_ipv6(site: Site) -> bool:
+    return any(listen.startswith("[") for listen in site.listens)
 
 
 def parse(dump: str) -> Iterator[Site]:

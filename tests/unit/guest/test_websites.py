@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from chatmail_relay.guest import websites
@@ -96,27 +97,61 @@ def test_nginx_of_somebody() -> None:
     ]
 
 
-def test_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """nginx's own words are read; the page that comes with it is no site of anybody's."""
-    assert websites.look(tmp_path) == Web()
-    folder = tmp_path / "etc/nginx/sites-available"
-    folder.mkdir(parents=True)
+DEFAULT = "server { listen 80; listen [::]:80; }"
+NO_IPV6 = "nginx: [emerg] socket() [::]:80 failed (97: Address family not supported by protocol)"
+END = "nginx: configuration file /etc/nginx/nginx.conf test failed"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A machine with an edited nginx.conf and the page that comes with nginx."""
+    available = tmp_path / "etc/nginx/sites-available/default"
+    available.parent.mkdir(parents=True)
+    available.write_text(DEFAULT)
     (tmp_path / "etc/nginx/nginx.conf").write_text("edited")
-    (folder / "default").write_text("server {}")
-    enabled = tmp_path / "etc/nginx/sites-enabled"
-    enabled.mkdir()
-    (enabled / "default").symlink_to(folder / "default")
-    checksum = hashlib.md5(b"server {}", usedforsecurity=False).hexdigest()
+    (tmp_path / "etc/nginx/sites-enabled").mkdir()
+    (tmp_path / "etc/nginx/sites-enabled/default").symlink_to(available)
+    checksum = hashlib.md5(DEFAULT.encode(), usedforsecurity=False).hexdigest()
     (tmp_path / "var/lib/dpkg").mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status").write_text(
         f"Conffiles:\n /etc/nginx/nginx.conf {'0' * 32}\n {websites.DEFAULT} {checksum}\n"
     )
-    bin_ = tmp_path / "bin"
-    bin_.mkdir()
-    dump = "# configuration file /etc/nginx/sites-enabled/default:\nserver {}\n"
-    (bin_ / "nginx").write_text(
-        f"#!/bin/sh\ncat <<'E'\n{dump}E\necho first >&2; echo broken >&2\nexit 1\n"
-    )
-    (bin_ / "nginx").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
-    assert websites.look(tmp_path) == Web((), "broken", True)
+    return tmp_path
+
+
+def answering(
+    monkeypatch: pytest.MonkeyPatch, code: int, stdout: str = "", stderr: str = ""
+) -> None:
+    """Have nginx answer so."""
+    done = CompletedProcess(["nginx"], code, stdout, stderr)
+    monkeypatch.setattr(websites, "run", lambda _argv, *, check: done)
+
+
+def test_without_nginx(tmp_path: Path) -> None:
+    """A machine that never had it has nothing to say."""
+    assert websites.look(tmp_path) == Web()
+
+
+def test_page_that_comes_with_nginx(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no site of anybody's, until somebody edits it."""
+    dump = f"# configuration file /etc/nginx/sites-enabled/default:\n{DEFAULT}\n"
+    answering(monkeypatch, 0, dump)
+    assert websites.look(root) == Web((), "", main_edited=True)
+    (root / "etc/nginx/sites-available/default").write_text("server {}")
+    assert len(websites.look(root).sites) == 1
+
+
+def test_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that says why is told; sites are read all the same."""
+    (root / "etc/nginx/sites-enabled/guest").write_text("server { listen 443 ssl; }")
+    answering(monkeypatch, 1, stderr=f"nginx: [warn] x\nnginx: [emerg] broken\n{END}\n")
+    site = Site("/etc/nginx/sites-enabled/guest", ("*:443",), ())
+    assert websites.look(root) == Web((site,), "nginx: [emerg] broken", main_edited=True)
+
+
+def test_without_ipv6(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That nginx's own page wants it is nobody's fault; that a site does has to be mended."""
+    answering(monkeypatch, 1, stderr=f"{NO_IPV6}\n{END}\n")
+    assert websites.look(root).refusal == ""
+    (root / "etc/nginx/sites-enabled/guest").write_text("server { listen [::]:80; }")
+    assert websites.look(root).refusal == NO_IPV6

@@ -18,10 +18,12 @@ def inactive(units: Sequence[str]) -> list[str]:
 
 def _instance_is_down() -> bool:
     """Whether postfix.service stands for an instance, which does not run."""
-    instance = [POSTFIX_INSTANCE]
-    return not _other_than(instance, "is-enabled", {"enabled-runtime"}) and bool(
-        _other_than(instance, "is-active", _RUNNING)
-    )
+    return _has_instance() and bool(_other_than([POSTFIX_INSTANCE], "is-active", _RUNNING))
+
+
+def _has_instance() -> bool:
+    """Whether postfix.service stands for an instance."""
+    return not _other_than([POSTFIX_INSTANCE], "is-enabled", {"enabled-runtime"})
 
 
 def not_enabled(units: Sequence[str]) -> list[str]:
@@ -88,6 +90,9 @@ def restart(unit: str) -> None:
     # A unit that failed often is not held back: a person asked for this start.
     run(["systemctl", "reset-failed", unit], check=False)
     _act("restart", [unit])
+    if unit == POSTFIX and not _has_instance():
+        # One that was running when Debian 12 became 13 was stopped by that, not by its own means.
+        forget_failure([POSTFIX_INSTANCE])
 
 
 def forget_failure(units: Iterable[str]) -> None:

@@ -59,7 +59,7 @@ class Upstream:
         """Have its daemon run, with these settings and this key for DKIM."""
         self.machine.run(
             "apt-get update && apt-get install -y --no-install-recommends "
-            "dovecot-imapd openssh-server && useradd --system --create-home -d /home/vmail vmail "
+            "dovecot-imapd && useradd --system --create-home -d /home/vmail vmail "
             f"&& install -d -o vmail -g vmail -m 700 /home/vmail/mail {self.mail}",
             env={"DEBIAN_FRONTEND": "noninteractive"},
             timeout=MINUTES,
@@ -100,4 +100,9 @@ class Upstream:
         found = [line.split("\t") for line in shown.splitlines()[1:]]
         validity = re.search(r"uidvalidity=(\d+)", status)
         assert validity, status
-        return int(validity[1]), [(int(uid), flags.strip()) for uid, flags in found]
+        return int(validity[1]), [(int(uid), lasting(flags)) for uid, flags in found]
+
+
+def lasting(flags: str) -> str:
+    """Flags without the one that is a session's."""
+    return " ".join(flag for flag in flags.split() if flag != "\\Recent")

@@ -19,7 +19,8 @@ from tests.clients.imap import Imap
 from tests.clients.relay import Relay, User, mark_of
 from tests.lab import Lab, Machine
 from tests.lab.dns import names
-from tests.lab.upstream import SUITE, Upstream
+from tests.lab.keys import let_in
+from tests.lab.upstream import SUITE, Upstream, lasting
 
 DOMAIN = "_old.lab"
 ALICE = User(f"alice@{DOMAIN}", "alice-has-had-this-one")
@@ -31,6 +32,7 @@ INI = f"""\
 mail_domain = {DOMAIN}
 max_mailbox_size = 300M
 max_user_send_burst_size = 7
+max_load_1m = 10000
 username_min_length = 3
 username_max_length = 12
 passthrough_recipients = privacy@example.org
@@ -74,23 +76,10 @@ def new(lab: Lab, suite: str, relay_image: Path, old: Upstream, key: bytes) -> I
         # It has been there for years, and stays.
         lab.dns.key(Peer(key, DOMAIN, "opendkim"))
         machine.wait_running()
-        _let_in(machine, old.machine)
+        let_in(machine, old.machine)
         yield Relay(machine, lab.clients, DOMAIN)
     finally:
         lab.remove(machine)
-
-
-def _let_in(machine: Machine, other: Machine) -> None:
-    """Have root of one machine be root of the other by ssh."""
-    machine.run(
-        "command -v ssh >/dev/null || { apt-get update; apt-get install -y openssh-client; }",
-        env={"DEBIAN_FRONTEND": "noninteractive"},
-        timeout=300.0,
-    )
-    machine.run("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519")
-    machine.write("/root/.ssh/config", "StrictHostKeyChecking accept-new\n")
-    other.run("install -d -m 700 /root/.ssh")
-    other.write("/root/.ssh/authorized_keys", machine.read("/root/.ssh/id_ed25519.pub"), 0o600)
 
 
 def import_(new: Relay, *options: str) -> str:
@@ -113,7 +102,7 @@ def seen(relay: Relay, user: User, folder: str = "INBOX") -> tuple[int, list[tup
     validity = re.search(r"UIDVALIDITY (\d+)", selected)
     assert validity, selected
     found = re.findall(r"UID (\d+) FLAGS \(([^)]*)\)|FLAGS \(([^)]*)\) UID (\d+)", shown)
-    uids = [(int(a or d), _flags(b or c)) for a, b, c, d in found]
+    uids = [(int(a or d), lasting(b or c)) for a, b, c, d in found]
     return int(validity[1]), uids
 
 
@@ -123,11 +112,6 @@ def _selected(imap: Imap, user: User, folder: str) -> str:
     answer = imap.command(f"EXAMINE {folder}")
     assert answer.ok, answer
     return b"\n".join(answer.untagged).decode()
-
-
-def _flags(text: str) -> str:
-    """Flags without those of the session."""
-    return " ".join(flag for flag in text.split() if flag != "\\Recent")
 
 
 def content(relay: Relay, user: User, uid: int) -> bytes:

@@ -2,8 +2,9 @@
 
 First everything from outside is fetched (`devtools.wheels`, `devtools.fetched`) into stores that
 only let known hashes in. Then the source as git would export it is laid into a copy of the suite's
-root, and a user without privileges and without network builds there. What comes out is kept in the
-cache under the hash of all that went in, this module included.
+root, and a user without privileges and without network builds there. What comes out, and the log
+of it beside its .changes, is kept in the cache under the hash of all that went in, this module
+included.
 
 What is made may not depend on the surroundings: `devtools.reproducible` builds in others.
 """
@@ -51,6 +52,9 @@ class Surroundings:
 HERE = Surroundings()
 """Those of the packages we use."""
 
+LOG = ".build"
+"""How the name of a build's log ends, as sbuild and debuild have it."""
+
 
 def built(task: Job, progress: Progress) -> Path:
     """Return the directory of what `task` makes, from the cache when it was made before."""
@@ -68,8 +72,10 @@ def make_in(where: Surroundings, task: Job, folder: Path, progress: Progress) ->
     wheels = _wheels(task)
     base = roots.root(task.root, task.source.packages, progress)
     store = fetched.fetched(task, base, progress)
-    log = roots.cache_dir() / "logs" / f"{task.source.name}-{task.root}{where.log}.log"
-    log.parent.mkdir(exist_ok=True)
+    logs = roots.cache_dir() / "logs"
+    logs.mkdir(exist_ok=True)
+    # Another checkout may be building another version of it.
+    log = logs / f"{task.source.name}-{task.root}{where.log}-{os.getpid()}.log"
     log.unlink(missing_ok=True)
     with roots.overlay(base, f"build-{task.source.name}") as tree:
         where.prepare(tree)
@@ -84,6 +90,8 @@ def make_in(where: Surroundings, task: Job, folder: Path, progress: Progress) ->
             ) from None
         for path in (tree / where.place / "out").iterdir():
             shutil.copyfile(path, folder / path.name)
+    [changes] = folder.glob("*.changes")
+    shutil.move(log, changes.with_suffix(LOG))
 
 
 def _command(tree: Path, where: Surroundings, task: Job, store: Path | None) -> list[str]:

@@ -37,13 +37,15 @@ class Root:
         """Give the root."""
         yield self.tree
 
-    def stream(self, words: list[str], *_rest: object, **_options: object) -> None:
+    def stream(self, words: list[str], *_rest: object, log: Path) -> None:
         """Note the command, and do its work."""
         self.words = words
+        log.write_text("what it says")
         if self.fails:
             raise CommandFailed(words, 2, "make: *** nothing is well")
         (out,) = self.tree.glob("**/out")
         (out / "a_1.deb").write_bytes(b"made")
+        (out / "a_1_amd64.changes").touch()
 
     def chown(self, _path: object, user: int, _group: int) -> None:
         """Note the owner."""
@@ -73,9 +75,10 @@ PROGRESS = Progress("test", output=io.StringIO())
 
 
 def test_packages_are_kept(root: Root, out: Path) -> None:
-    """What a build leaves in its folder `out` is copied."""
+    """What a build leaves in its folder `out` is copied, and what it said is beside that."""
     make_in(HERE, JOB, out, PROGRESS)
     assert (out / "a_1.deb").read_bytes() == b"made"
+    assert (out / "a_1_amd64.build").read_text() == "what it says"
 
 
 def test_it_is_done_where_and_by_whom_is_asked_for(root: Root, out: Path) -> None:
@@ -103,4 +106,6 @@ def test_a_failure_shows_the_end_of_the_log(root: Root, out: Path) -> None:
     root.fails = True
     with pytest.raises(Failure, match="nothing is well") as raised:
         make_in(replace(HERE, log="-again"), JOB, out, PROGRESS)
-    assert raised.value.hint.endswith("chatmail-archive-keyring-trixie-again.log")
+    log = Path(raised.value.hint.removeprefix("The whole log: "))
+    assert log.name.startswith("chatmail-archive-keyring-trixie-again-")
+    assert log.read_text() == "what it says"

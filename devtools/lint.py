@@ -2,8 +2,8 @@
 
 Python is looked at by ruff and mypy from the checkout's virtual environment; shell scripts and
 packages by shellcheck and lintian in a root of their own, so that it does not matter which versions
-this machine has; the Go program by `devtools.gotests`. All of them run, and all that any of them
-found is shown.
+this machine has; the Go program by `devtools.gotests`. What else a Debian reviewer looks at is in
+modules of its own. All of them run, and all that any of them found is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from devtools import archive_key, gotests, roots, workflows
+from devtools import (
+    archive_key,
+    completions,
+    copyrights,
+    gotests,
+    hardening,
+    questions,
+    roots,
+    workflows,
+)
 from devtools.debs import results
 from devtools.inside import inside
 from devtools.progress import Progress
@@ -28,10 +37,14 @@ TYPED = (
     "packaging/dovecot-instant/debian/tests/idle.py",
     "packaging/iroh-relay/debian/tests/ping.py",
     *("devtools", "tests", "bench", "tasks.py"),
+    *("debian/dep5.py", "debian/wheels_copyright.py"),
+    "packaging/chatmail-turn/debian/modules_copyright.py",
+    "packaging/iroh-relay/debian/crates_copyright.py",
 )
 """What mypy checks, in its strict mode."""
 
-LINTIAN = ("lintian", "--fail-on=error,warning", "--display-info", "--pedantic")
+FATAL = "error,warning,info,pedantic"
+LINTIAN = ("lintian", f"--fail-on={FATAL}", "--display-info", "--pedantic")
 SHELLCHECK = ("shellcheck", "--exclude=SC1091")  # Files of the system that scripts source.
 
 Linter = Callable[[Progress], str]
@@ -129,4 +142,8 @@ LINTERS: dict[str, Linter] = {
     "actionlint": workflow,
     "go test": gotests.found,
     "lintian": packages,
+    "blhc": hardening.found,
+    "cme check dpkg-copyright": copyrights.found,
+    "podebconf-display-po": questions.found,
+    "completion": completions.found,
 }

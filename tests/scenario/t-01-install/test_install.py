@@ -63,6 +63,7 @@ EXPOSED = {
     "chatmail-clock.service": 2.5,  # reloads Dovecot and Postfix, and wakes its queue
     "chatmail-doctor.service": 3.0,  # looks at everything, and leaves it so
     "chatmail-relay-recover.service": 10.0,  # the configurator itself: its work is everywhere
+    "chatmail-upgrade-check.service": 10.0,  # takes an upgrade back, which is work of apt and dpkg
 }
 """What runs as root has reasons to; it is confined all the same, but for the configurator."""
 MOST_MEMORY = 84 * 1024  # KiB, that the seven daemons take together when idle

@@ -60,7 +60,8 @@ def leaf(relay: Relay) -> str:
 
 def as_upstream(machine: Machine) -> None:
     """Lay the files of a relay out as upstream's."""
-    machine.run("systemctl stop dovecot.service dovecot.socket 'postfix*'", check=False)
+    for unit in ("dovecot", "postfix@-", "postfix"):
+        machine.run(f"systemctl mask --runtime --now {unit}.service", check=False)
     machine.run(f"mkdir -p /usr/local/lib/chatmaild /etc/dkimkeys /home/vmail/mail/{DOMAIN}")
     machine.write(INI, f"[params]\nmail_domain = {DOMAIN}\nacme_email = admin@peer.lab\n")
     machine.write(KEY, rsa_key(), 0o400)

@@ -42,7 +42,8 @@ privacy_postal =
 """
 IMPORT = "chatmail-relay import"
 SOURCE = "root@old.lab"
-FIGURE = r"(?m)^ *{} {{2}}{}"
+STOP = "systemctl stop dovecot.service dovecot.socket"
+MOVED_IN = "/var/lib/chatmail-relay/moved-in"
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_moves_in(lab: Lab, relay: Relay, old: Upstream, new: Relay, key: bytes)
     assert refused.returncode == 1
     assert "still takes mail or logins, on port 143" in refused.stderr
     before = {folder: old.uids(ALICE.address, folder) for folder in ("INBOX", "DeltaChat")}
-    old.machine.run("systemctl stop dovecot.service dovecot.socket", check=False)
+    old.machine.run(STOP, check=False)
     said = import_(new, "--final")
     assert f"{DOMAIN} is here now" in said
 
@@ -177,12 +178,17 @@ def test_moves_in(lab: Lab, relay: Relay, old: Upstream, new: Relay, key: bytes)
     new.wait_for_mail(ALICE, mark_of(answer), patience=60.0)
 
 
-def test_backup(lab: Lab, suite: str, relay_image: Path, new: Relay, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_backup(lab: Lab, suite: str, relay_image: Path, old: Upstream, new: Relay) -> None:
     """Another machine becomes the relay by an encrypted file: the same passwords, mail and key."""
+    if not new.machine.path(MOVED_IN).exists():  # this test runs alone
+        old.machine.run(STOP, check=False)
+        import_(new, "--final")
+    users = [name for name in new.addresses() if re.match(r"(?!echo@|doctor@).+@", name)]
     new.machine.run("age-keygen -o /root/relay.key 2>/root/relay.pub")
     recipient = new.machine.run("age-keygen -y /root/relay.key").stdout.strip()
     done = new.machine.run(["chatmail-relay", "backup", "-r", recipient, "/root/relay.age"])
-    assert "4 accounts" in done.stdout
+    assert f"{len(users)} accounts" in done.stdout
     stored = new.machine.path("/root/relay.age").read_bytes()
     assert stored.startswith(b"age-encryption.org/v1\n")
     assert ALICE.address.encode() not in stored
@@ -194,7 +200,7 @@ def test_backup(lab: Lab, suite: str, relay_image: Path, new: Relay, tmp_path: P
         machine.write("/root/relay.key", new.machine.read("/root/relay.key"), 0o600)
         _damaged(machine, stored)
         restore = ["chatmail-relay", "restore", "-i", "/root/relay.key", "/root/relay.age"]
-        assert figure(machine.run(restore).stdout, "accounts are added") == 4
+        assert figure(machine.run(restore).stdout, "accounts are added") == len(users)
         again = Relay(machine, lab.clients, DOMAIN)
         assert seen(again, ALICE) == before
         assert again.can_log_in(BOB)
@@ -203,7 +209,7 @@ def test_backup(lab: Lab, suite: str, relay_image: Path, new: Relay, tmp_path: P
             "/var/lib/chatmail-relay/dkim/opendkim.private",
         ):
             assert machine.path(path).read_bytes() == new.machine.path(path).read_bytes()
-        assert figure(machine.run(restore).stdout, "accounts are here already") == 4
+        assert figure(machine.run(restore).stdout, "accounts are here already") == len(users)
     finally:
         lab.remove(machine)
 

@@ -9,6 +9,7 @@ Where this stands is on disk before each step, and each can be taken again: `run
 earlier one was cut short.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +23,7 @@ from chatmail_relay.upgrade.state import Faults, Outcome, Pending
 PAUSES = (5.0, 15.0)
 """Seconds after which is looked again: daemons that have just been restarted may be slow."""
 
-COMPLAINT = "chatmail-relay: "
+COMPLAINT = re.compile(r"(?m)(?:^|failed: )chatmail-relay: (?P<said>.*)$")
 NO_WAY_BACK = "the distribution itself was upgraded, and what was there before is not for it"
 
 
@@ -268,5 +269,5 @@ def _words(faults: Faults) -> str:
 
 def _complaint(problem: str) -> str:
     """What the configurator said in all that dpkg did."""
-    own = [line for line in problem.splitlines() if line.startswith(COMPLAINT)]
-    return f" ({own[0].removeprefix(COMPLAINT)})" if own else ""
+    found = COMPLAINT.search(problem)
+    return f" ({found['said']})" if found else ""

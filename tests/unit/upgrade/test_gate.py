@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from chatmail_relay.upgrade.gate import PAUSES
+from chatmail_relay.upgrade.gate import COMPLAINT, PAUSES
 from chatmail_relay.upgrade.state import Good
 
 from tests.unit.upgrade.machines import NEW, OLD, WORKS, FakeMachine, pending, upgraded
@@ -110,6 +110,20 @@ def test_what_the_configurator_said() -> None:
     assert machine.outcome.found == {
         "packages": "dpkg could not finish chatmail-relay (postfix: fatal: bad parameter)"
     }
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "`dpkg` failed: chatmail-relay: it is refused\n  See this.\ndpkg: error processing",
+        "`dpkg` failed: Setting up\nchatmail-relay: it is refused\ndpkg: error processing",
+    ],
+)
+def test_where_the_configurator_says_it(problem: str) -> None:
+    """In the first line of what dpkg said, or in another."""
+    found = COMPLAINT.search(problem)
+    assert found is not None
+    assert found["said"] == "it is refused"
 
 
 def test_edits_that_the_upgrade_put_into_effect() -> None:

@@ -69,7 +69,7 @@ def commands(url: str) -> list[str]:
     place = f"{url.rstrip('/')}/{keyring('$(. /etc/os-release; echo $VERSION_CODENAME)')}"
     return [
         f'/usr/lib/apt/apt-helper download-file "{place}" ./{KEYRING.name}.deb',
-        f"apt install ./{KEYRING.name}.deb && apt update",
+        f"apt update && apt install ./{KEYRING.name}.deb && apt update",
         "apt install chatmail-relay",
     ]
 

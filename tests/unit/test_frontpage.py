@@ -59,7 +59,7 @@ def test_the_commands_are_for_every_suite() -> None:
     assert f'"{URL}/chatmail-archive-keyring-$(. /etc/os-release; echo $VERSION_CODENAME).deb"' in (
         first
     )
-    assert second == "apt install ./chatmail-archive-keyring.deb && apt update"
+    assert second == ("apt update && apt install ./chatmail-archive-keyring.deb && apt update")
     assert third == "apt install chatmail-relay"
 
 

@@ -29,6 +29,8 @@ class Units:
             file, active = self.states.get(words[1], ("", "inactive"))
             text = f"UnitFileState={file}\nActiveState={active}\n"
             return CompletedProcess(argv, 0, text, "")
+        if words[0] == "is-enabled":
+            return CompletedProcess(argv, 1, "disabled\n" * len(words[1:]), "")
         if words[0] != "reset-failed":
             self.done.append(" ".join(words))
         return CompletedProcess(argv, int(words[1] in self.broken), "", "")

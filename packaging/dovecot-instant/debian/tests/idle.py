@@ -39,7 +39,9 @@ ssl = no
 
 def configuration(folder: Path) -> str:
     """A configuration in the words of the Dovecot that is installed."""
-    version = subprocess.run(["dovecot", "--version"], stdout=subprocess.PIPE, check=True).stdout
+    version = subprocess.run(
+        ["/usr/sbin/dovecot", "--version"], stdout=subprocess.PIPE, check=True
+    ).stdout
     number = version.decode().split()[0].split("-")[0]
     text = OLD if number.startswith("2.3.") else NEW
     return (text + COMMON).format(

@@ -97,7 +97,7 @@ class Machine:
             "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
             f"--network-namespace-path={namespaces.path(self.namespace)}",
             "--console=read-only", "--link-journal=no",
-            *([f"--drop-capability={self.without}"] if self.without else []), "--boot",
+            *self._less(), "--boot",
         ]  # fmt: skip
         self._gone()
         process = groups.start(
@@ -110,6 +110,12 @@ class Machine:
         self._note(leader=str(leader), started=start_time(leader) or "")
         if not _wait(self._takes_requests, BOOT_SECONDS, self.is_up):
             raise Failure(f"systemd of machine {self.name} does not answer; see {self.console}")
+
+    def _less(self) -> list[str]:
+        """What it must do without, and what it then cannot make itself, as Podman prepares it."""
+        if not self.without:
+            return []
+        return [f"--drop-capability={self.without}", "--tmpfs=/run/lock:mode=1777"]
 
     def _note(self, **values: str) -> None:
         kept = self._state.read(f"machines/{self.name}")

@@ -89,10 +89,12 @@ def restart(unit: str) -> None:
     """Start UNIT anew; returns when it says that it is ready."""
     # A unit that failed often is not held back: a person asked for this start.
     run(["systemctl", "reset-failed", unit], check=False)
-    _act("restart", [unit])
     if unit == POSTFIX and not _has_instance():
-        # One that was running when Debian 12 became 13 was stopped by that, not by its own means.
+        # One that ran when Debian 12 became 13 is in the way of a restart, which it would join in,
+        # and has nothing to stop itself by but systemd's signal.
+        run(["systemctl", "--quiet", "stop", POSTFIX_INSTANCE], check=False)
         forget_failure([POSTFIX_INSTANCE])
+    _act("restart", [unit])
 
 
 def forget_failure(units: Iterable[str]) -> None:

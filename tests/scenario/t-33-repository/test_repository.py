@@ -41,7 +41,7 @@ def site(lab: Lab, repository: Repository, tmp_path: Path) -> Iterator[Path]:
 
 def run(machine: Machine, command: str) -> str:
     """What a command of root's says, who answers yes where they are asked whether to go on."""
-    done = machine.run(f"cd /root; {command} 2>&1", env=NONINTERACTIVE, stdin="y\n" * 3)
+    done = machine.run(f"cd /root; {{ {command}; }} 2>&1", env=NONINTERACTIVE, stdin="y\n" * 3)
     return done.stdout
 
 
@@ -115,6 +115,7 @@ def test_what_was_read_of_is_still_there(
     assert version(bare, PACKAGE) == f"{before}+lab1"
     bare.run(f"cd /root && apt-get download {PACKAGE}", timeout=MINUTES)
     kept = {
-        path.name.split("_")[1].replace("%2b", "+") for path in bare.path("/root").glob("*.deb")
+        path.name.split("_")[1].replace("%2b", "+")
+        for path in bare.path("/root").glob(f"{PACKAGE}_*.deb")
     }
     assert {before, f"{before}+lab1"} <= kept

@@ -16,6 +16,7 @@ from devtools.progress import Progress
 from devtools.sources import SOURCES, Source
 from tests.lab import Lab, Machine
 from tests.lab.installing import BOT, URL, Repository
+from tests.lab.machine import PATH
 
 pytestmark = pytest.mark.long
 
@@ -29,6 +30,8 @@ ALLOWED = ("breaks-testbed", "isolation-container")
 RUN = (
     *("autopkgtest", "--no-built-binaries", f"--user={USER}"),
     f"--ignore-restrictions={','.join(ALLOWED)}",
+    # What autopkgtest gives a user here has no sbin, where our programs are.
+    f"--env=PATH={PATH}",
 )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 COOKIE = 0x2112A442
 REQUEST, ANSWER = 0x0001, 0x0101
+PROGRAM = "/usr/sbin/chatmail-turn"
 PORT = 34568
 SECONDS = 30.0
 SETTINGS = """\
@@ -32,9 +33,9 @@ def start() -> subprocess.Popen[bytes]:
     """The server, with all its files in the present folder."""
     Path("turn.conf").write_text(SETTINGS, encoding="utf-8")
     Path("secret").write_text(secrets.token_hex(32), encoding="ascii")
-    subprocess.run(["chatmail-turn", "--config", "turn.conf", "--check"], check=True)
+    subprocess.run([PROGRAM, "--config", "turn.conf", "--check"], check=True)
     files = [f"--{name}={name}" for name in ("secret", "state", "credentials", "metrics")]
-    return subprocess.Popen(["chatmail-turn", "--config=turn.conf", f"--port={PORT}", *files])
+    return subprocess.Popen([PROGRAM, "--config=turn.conf", f"--port={PORT}", *files])
 
 
 def credential() -> bytes:
@@ -78,7 +79,7 @@ def binding() -> tuple[int, int]:
 def main() -> None:
     """Do all of it; what is not so ends it with a traceback."""
     os.chdir(os.environ["AUTOPKGTEST_TMP"])
-    subprocess.run(["chatmail-turn", "--help"], check=True)
+    subprocess.run([PROGRAM, "--help"], check=True)
     server = start()
     try:
         expires, _, password = credential().decode().strip().partition(":")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+PROGRAM = "/usr/sbin/iroh-relay"
 PORT = 34567
 SECONDS = 30.0
 SETTINGS = f"""\
@@ -41,11 +42,11 @@ def status(path: str, headers: Mapping[str, str]) -> int:
 
 def main() -> None:
     """Do all of it; what is not so ends it with a traceback."""
-    subprocess.run(["iroh-relay", "--help"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([PROGRAM, "--help"], stdout=subprocess.DEVNULL, check=True)
     settings = Path(os.environ["AUTOPKGTEST_TMP"], "relay.toml")
     settings.write_text(SETTINGS, encoding="utf-8")
     env = {**os.environ, "RUST_LOG": "warn", "NO_COLOR": "1"}
-    relay = subprocess.Popen(["iroh-relay", "--config-path", str(settings)], env=env)
+    relay = subprocess.Popen([PROGRAM, "--config-path", str(settings)], env=env)
     try:
         for path, headers, wanted in (
             ("/ping", {}, 200),

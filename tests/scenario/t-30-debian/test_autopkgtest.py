@@ -54,7 +54,9 @@ def unpack(folder: Path, machine: Machine) -> str:
     """Lay the source package in `folder` into a machine, and return where."""
     (archive,) = folder.glob("*.tar.xz")
     with tarfile.open(archive) as packed:
-        packed.extractall(machine.path(FOLDER), filter="tar")
+        # Debian 12's Python has no filters to name; this archive is ours.
+        packed.extraction_filter = lambda member, _path: member
+        packed.extractall(machine.path(FOLDER))
         top, _, _ = packed.getnames()[0].partition("/")
     return f"{FOLDER}/{top}"
 

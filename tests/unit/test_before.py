@@ -137,7 +137,9 @@ def test_a_unit_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     old = [UnitState(f"{name}.service", "enabled", "active") for name in ("nginx", "postfix")]
     before.restore_units(Before(tuple(old), {}), said.append)
-    assert units.done == ["restart nginx.service", "restart postfix.service"]
+    assert units.done == [
+        *("restart nginx.service", "stop postfix@-.service", "restart postfix.service")
+    ]
     assert said == ["nginx.service is not as it was; see `systemctl status nginx.service`"]
 
 

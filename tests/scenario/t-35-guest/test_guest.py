@@ -34,7 +34,9 @@ WITH_ALL = "-o APT::AutoRemove::SuggestsImportant=no -o APT::AutoRemove::Recomme
 DEBIANS = (
     May(r"(user|group) (?!_chatmail).*", "Debian's packages leave their users"),
     May(r"file /etc/apparmor\.d/disable", "unbound removes that folder of AppArmor's"),
-    May(r"file /etc/dovecot(/conf\.d)?", "Dovecot leaves its folders, empty"),
+    May(r"file (/etc/dovecot(/conf\.d)?|/var/lib/dovecot)", "Dovecot leaves its folders, empty"),
+    May(r"file /var/log/(auth|mail|user)\.log|file /var/log/syslog", "rsyslog goes on writing"),
+    May(r"file /var/tmp/systemd-private-.*", "those of services that were restarted"),
     May(r"file /run/dnsmasq/dnsmasq\.pid", "the admin has restarted it"),
     May(r"(file|content) /usr/share/dns(/root\.key)?", "the lab's key goes with dns-root-data"),
 )

@@ -7,6 +7,7 @@ uses. Debian's Prometheus, on the same machine, reads the figures and the shippe
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -264,6 +265,25 @@ def test_an_alert_fires(prometheus: Relay, lab: Lab) -> None:
         return names == expected
 
     wait_for(fires, lambda: f"what fires is {names}", 30)
+
+
+def test_dashboard(prometheus: Relay) -> None:
+    """Prometheus understands each query of the dashboard; what is a level has one."""
+    dashboard = json.loads(prometheus.machine.read(f"{SHARE}/grafana/chatmail-relay.json"))
+    queries = [
+        target["expr"].replace("$relay", ".+").replace("$__rate_interval", "1m")
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+    ]
+    assert queries
+    silent = []
+    for query in queries:
+        words = ["promtool", "query", "instant", "http://127.0.0.1:9090", query]
+        shown = prometheus.machine.run(shlex.join(words)).stdout
+        if not shown.strip() and not re.search(r"\b(rate|increase)\(", query):
+            silent.append(query)
+    # Nothing has been deleted yet.
+    assert [query for query in silent if "chatmail_expiry_" not in query] == []
 
 
 def test_for_some_or_nobody(watched: Relay, people: list[User]) -> None:

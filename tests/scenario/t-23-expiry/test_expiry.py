@@ -277,8 +277,8 @@ def reckoned(relay: Relay, boxes: int, each: int, *, idle: bool) -> None:
 
     # The hourly run would be of those that are half made, and have figures of its own.
     relay.machine.run("systemctl stop chatmail-expire.timer")
-    made = aged.make(relay, boxes, each, idle=idle)
     try:
+        made = aged.make(relay, boxes, each, idle=idle)
         said = relay.machine.run("chatmail-relay expire --dry-run").stdout
         assert len(aged.left(relay)[1]) > len(made.stays)
         thread = threading.Thread(target=go_on_delivering)

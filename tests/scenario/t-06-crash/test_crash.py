@@ -38,7 +38,8 @@ MAYBE = "may be sent more than once"
 """Postfix's words for it, as the reason to defer a message or, when the connection that was lost
 had carried others before, in a line of their own before it tries again at once."""
 REFUSED = "(in reply to end of DATA command)"
-"""What Dovecot says when it is told to end leaves it open, too, as for apps."""
+"""A 4xx then leaves it open, too, as for apps: a process of Dovecot's LMTP whose master was killed
+says that it is shutting down (421) of a message which it has saved."""
 NOT_TRIED = "delivery temporarily suspended"
 """Such a message is deferred for the reason another was."""
 SPOOL = "/var/spool/postfix"

@@ -185,6 +185,8 @@ def test_backup(lab: Lab, suite: str, relay_image: Path, old: Upstream, new: Rel
         old.machine.run(STOP, check=False)
         import_(new, "--final")
     users = [name for name in new.addresses() if re.match(r"(?!echo@|doctor@).+@", name)]
+    # A mailbox that nobody has opened yet has no UIDVALIDITY that could be kept.
+    before = seen(new, ALICE)
     new.machine.run("age-keygen -o /root/relay.key 2>/root/relay.pub")
     recipient = new.machine.run("age-keygen -y /root/relay.key").stdout.strip()
     done = new.machine.run(["chatmail-relay", "backup", "-r", recipient, "/root/relay.age"])
@@ -192,7 +194,6 @@ def test_backup(lab: Lab, suite: str, relay_image: Path, old: Upstream, new: Rel
     stored = new.machine.path("/root/relay.age").read_bytes()
     assert stored.startswith(b"age-encryption.org/v1\n")
     assert ALICE.address.encode() not in stored
-    before = seen(new, ALICE)
     machine = lab.machine("again", suite, relay_image)
     try:
         machine.wait_running()

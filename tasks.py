@@ -109,7 +109,7 @@ def make_repo(_context: Context, url: str = "", refresh: bool = False) -> None:
 @told
 def make_release(
     _context: Context,
-    url: str,
+    url: str = "",
     version: str = "",
     next: str = "",
     all: bool = False,

@@ -1,9 +1,9 @@
 """`invoke release`: from a clean checkout to a tagged version and its signed repository.
 
-The version is the one that CHANGELOG.md works on. Both changelogs get the day, then all is built
-and tested as CI does it, the repository is made and signed, and only then it is committed and
-tagged, and the next version opened. Whatever fails before leaves the checkout as it was. Nothing is
-pushed: what to do with the result is said at the end.
+The version is the one that CHANGELOG.md works on. Both changelogs get the day and the Python
+projects the version, then all is built and tested as CI does it, the repository is made and signed,
+and only then it is committed and tagged, and the next version opened. Whatever fails before leaves
+the checkout as it was. Nothing is pushed: what to do with the result is said at the end.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from devtools.sources import REPOSITORY, SOURCES, Source
 from devtools.worktree import Worktree
 
 BRANCH = "main"
+VERSION = re.compile(r'(?m)^version = ".*"$')
 OURS = "CHANGELOG.md"
 DEBIAN = "debian/changelog"
 CONTROL = "debian/control"
+PROJECTS = ("chatmaild/pyproject.toml", "packaging/chatmail-echobot/pyproject.toml")
+"""These say the version, too; every other place takes it from debian/changelog."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Texts:
-    """Both changelogs, by their paths: as they are, as released, and opened for what follows."""
+    """Changelogs and projects by their paths: as they are, as released, opened for what follows."""
 
     before: Mapping[str, str]
     released: Mapping[str, str]
@@ -90,7 +93,7 @@ class Release:
         self._now = now
         self._sources = sources
         self._say = say
-        self._texts = {name: self._read(name) for name in (OURS, DEBIAN, CONTROL)}
+        self._texts = {name: self._read(name) for name in (OURS, DEBIAN, CONTROL, *PROJECTS)}
         self._version = choice.version or changelogs.newest(self._texts[OURS])[0]
         self._following = choice.following or changelogs.following(self._version)
         self._tag = f"v{self._version}"
@@ -112,7 +115,7 @@ class Release:
         made = self._committed(texts)
         self._worktree.tag(self._tag, f"chatmail-relay {self._version}")
         self._write(texts.opened)
-        self._worktree.commit([OURS, DEBIAN], f"changelog: opens {self._following}")
+        self._worktree.commit(texts.opened, f"changelog: opens {self._following}")
         self._say(f"{self._version} is released. Now copy {made} to where {self._choice.url}")
         self._say(f"leads to, and push: git push origin {BRANCH} {self._tag}")
 
@@ -131,12 +134,12 @@ class Release:
             self._write(texts.released)
             self._steps.test()
             made = self._steps.publish()
-            if touched := set(self._worktree.changed()) - {OURS, DEBIAN}:
+            if touched := set(self._worktree.changed()) - texts.released.keys():
                 raise Failure(
                     f"changed while the tests ran: {', '.join(sorted(touched))}",
                     "What was tested is not what would be released.",
                 )
-            self._worktree.commit([OURS, DEBIAN], f"release: {self._version}")
+            self._worktree.commit(texts.released, f"release: {self._version}")
         except BaseException:
             self._write(texts.before)
             raise
@@ -147,7 +150,7 @@ class Release:
             (self._worktree.folder / name).write_text(text, encoding="utf-8")
 
     def _written(self) -> Texts:
-        """Return what will be in both changelogs."""
+        """Return what will be in the changelogs and projects."""
         version, now = self._version, self._now
         ours, debian = self._texts[OURS], self._texts[DEBIAN]
         found = re.search(r"(?m)^Maintainer: (.*)$", self._texts[CONTROL])
@@ -157,12 +160,19 @@ class Release:
         released = {
             OURS: changelogs.released(ours, version, now),
             DEBIAN: changelogs.debian_released(debian, version, said, maintainer, now),
+            **self._numbered(version),
         }
         opened = {
             OURS: changelogs.opened(released[OURS], self._following),
             DEBIAN: changelogs.debian_opened(released[DEBIAN], self._following, maintainer, now),
+            **self._numbered(self._following),
         }
-        return Texts({OURS: ours, DEBIAN: debian}, released, opened)
+        return Texts({name: self._texts[name] for name in released}, released, opened)
+
+    def _numbered(self, version: str) -> dict[str, str]:
+        """Return the Python projects with this version."""
+        line = f'version = "{version}"'
+        return {n: VERSION.sub(line, self._texts[n], count=1) for n in PROJECTS}
 
     def _in_the_way(self) -> Iterator[str]:
         """Yield everything that keeps this from being released, and what to do."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools.release import Choice, Release, Steps
+from devtools.release import PROJECTS, Choice, Release, Steps
 from devtools.run import Failure, run
 from devtools.sources import TURN
 from devtools.worktree import Worktree
@@ -18,6 +18,7 @@ from tests.unit.test_changelogs import DEBIAN, OURS
 NOW = datetime(2027, 1, 5, 9, 30, tzinfo=UTC)
 URL = "https://packages.example.org/"
 CHOICE = Choice(URL)
+PROJECT = '[project]\nname = "x"\nversion = "0.2.0"\ndependencies = ["y"]\n'
 PROGRAM = "packaging/chatmail-turn"
 PROGRAM_CHANGELOG = f"{PROGRAM}/debian/changelog"
 
@@ -69,6 +70,8 @@ def checkout(tmp_path: Path) -> Checkout:
     made.write(PROGRAM_CHANGELOG, "chatmail-turn (1.0.0) trixie; urgency=medium\n")
     made.write(f"{PROGRAM}/main.go", "package main\n")
     made.git("tag", "--annotate", "--message", "0.1.0", "v0.1.0")
+    for name in PROJECTS:
+        made.write(name, PROJECT)
     made.write("CHANGELOG.md", OURS)
     made.write("debian/changelog", DEBIAN)
     return made
@@ -87,6 +90,9 @@ def test_a_release_is_tested_signed_and_tagged(checkout: Checkout) -> None:
     ]
     assert "## 0.3.0 (unreleased)\n\n## 0.2.0 (2027-01-05)" in checkout.text("CHANGELOG.md")
     assert checkout.text("debian/changelog").startswith("chatmail-relay (0.3.0) trixie;")
+    for name in PROJECTS:
+        assert checkout.git("show", f"v0.2.0:{name}") == PROJECT.strip()
+        assert checkout.text(name) == PROJECT.replace("0.2.0", "0.3.0")
     assert not checkout.git("status", "--porcelain")
     assert "git push origin main v0.2.0" in checkout.said[-1]
 
@@ -134,6 +140,9 @@ def test_another_version_can_be_made_of_it(checkout: Checkout) -> None:
     checkout.release(replace(CHOICE, version="0.1.1", following="0.2.0"))
     assert checkout.git("tag", "--list") == "v0.1.0\nv0.1.1"
     assert "## 0.2.0 (unreleased)\n\n## 0.1.1 (2027-01-05)" in checkout.text("CHANGELOG.md")
+    for name in PROJECTS:
+        assert 'version = "0.1.1"' in checkout.git("show", f"v0.1.1:{name}")
+        assert checkout.text(name) == PROJECT
 
 
 def dirty(checkout: Checkout) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 DOMAIN = "_autopkgtest.example"
 HOST = "127.0.0.1"
 INI = Path("/etc/chatmail-relay/chatmail.ini")
-ALICE, BOB = (f"{name}@{DOMAIN}" for name in ("alicealice", "bobbobbob"))
+ALICE, BOB = (f"{name}@{DOMAIN}" for name in ("alice.one", "bobby.two"))
 PASSWORD = "a password nobody else has"  # noqa: S105 # of this test
 SECONDS = 60.0
 """For a message to arrive: the machine may be busy."""

@@ -30,14 +30,16 @@ def test_every_folder_in_the_queue_goes_with_the_package() -> None:
     assert removed == {name for name in made if name.partition("/")[0] not in ("private", "pid")}
 
 
-DOVECOT = "/usr/sbin/dovecot"
+DOVECOT, NGINX = "/usr/sbin/dovecot", "/usr/sbin/nginx"
 REPLACED = {
     "Dovecot, restarted by its package": (DOVECOT, [DOVECOT], ""),
     "Dovecot, still the one before": (DOVECOT, [f"{DOVECOT} (deleted)"], "dovecot"),
     "both": (DOVECOT, [DOVECOT, f"{DOVECOT}.dpkg-tmp (deleted)"], "dovecot"),
-    "none": (DOVECOT, ["/usr/sbin/nginx", "/usr/sbin/dovecot-other"], "dovecot"),
+    "none": (DOVECOT, [NGINX, "/usr/sbin/dovecot-other"], "dovecot"),
     "one that nobody restarts": ("/usr/sbin/unbound", ["/usr/sbin/unbound"], "chatmail-resolver"),
-    "several": (f"/usr/sbin/nginx {DOVECOT}", ["/usr/sbin/nginx"], "dovecot"),
+    "nginx, which goes on with whom it had": (NGINX, [f"{NGINX} (deleted)", NGINX], ""),
+    "nginx, still the one before": (NGINX, [f"{NGINX} (deleted)"], "nginx"),
+    "several": (f"{NGINX} {DOVECOT}", [NGINX], "dovecot"),
     "Python": ("/usr/bin/python3.13", ["/usr/bin/python3.13"], "doveauth"),
 }
 

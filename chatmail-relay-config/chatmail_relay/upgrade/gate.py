@@ -5,6 +5,9 @@ into effect or brought no packages of ours, it was the configuration. Otherwise 
 back, too, since they would make the same configuration again. Then the relay's repository is held,
 and the operator told.
 
+While it is only looked, apt and dpkg are free: what was seen counts if neither has worked
+meanwhile, and otherwise it is looked anew. They are kept out while something comes back.
+
 Where this stands is on disk before each step, and each can be taken again: `run` goes on where an
 earlier one was cut short.
 """
@@ -46,7 +49,7 @@ class Machine(Protocol):
         """The codename of the distribution."""
 
     def wait_for_dpkg(self) -> None:
-        """Return once no apt and no dpkg is at work."""
+        """Return once no apt and no dpkg is at work; none is kept out by that."""
 
     def dpkg_locked(self) -> AbstractContextManager[None]:
         """Keep apt and dpkg out, once they are done."""
@@ -112,8 +115,8 @@ class Gate:
                 self._say("the relay is not installed any more, so nothing is judged")
             elif state.phase != "judging":
                 good = self._taken_up(state)
-            elif not self._is_good(state):
-                good = self._is_good_in_the_end()
+            else:
+                good = self._judged(state)
         return good
 
     def _taken_up(self, state: Pending) -> bool:
@@ -121,34 +124,34 @@ class Gate:
             self._say("going back had begun and was interrupted, and goes on")
             return self._go_back(state)
 
-    def _is_good(self, state: Pending) -> bool:
-        """Whether it stays; if another run of dpkg has begun, it is looked at anew after that."""
+    def _judged(self, state: Pending) -> bool:
+        """Whether it stays. It is still pending after that if it has to be looked at anew."""
         seen = self._machine.seen()
-        if not _whole(self._machine.packages()) or self._proved(state):
-            return False
-        if self._machine.remember(seen):
-            self._say("the relay works")
-        return True
-
-    def _is_good_in_the_end(self) -> bool:
-        """Look a last time, with nobody else at work, and go back if need be."""
+        whole = _whole(self._machine.packages())
+        found = self._proved(state) if whole else {}
+        if whole and not found:
+            if self._machine.remember(seen):
+                self._say("the relay works")
+            return True
         with self._machine.dpkg_locked():
-            # Anew: somebody may have applied a configuration meanwhile.
-            if (state := self._machine.pending()) is None:
+            # Somebody may have installed something or applied a configuration meanwhile.
+            if self._machine.seen() != seen or self._machine.pending() != state:
                 return True
-            found = self._unfinished() or self._machine.prove(state.known)
-            if not found:
-                return True
-            for name, said in found.items():
-                self._say(f"{name}: {said}")
-            if state.good is None:
-                self._machine.forget_pending()
-                self._say("it was not found to work before, so there is nothing to go back to")
-                return True
-            bad = self._changed(state)
-            if state.good.release != self._machine.release():
-                return self._go_back(state.at("telling", found=found, bad=bad, reason=NO_WAY_BACK))
-            return self._go_back(state.at("configuration", found=found, bad=bad))
+            found = found or self._unfinished()
+            return not found or self._condemned(state, found)
+
+    def _condemned(self, state: Pending, found: Faults) -> bool:
+        """Go back because of what was FOUND; whether there was no need to."""
+        for name, said in found.items():
+            self._say(f"{name}: {said}")
+        if state.good is None:
+            self._machine.forget_pending()
+            self._say("it was not found to work before, so there is nothing to go back to")
+            return True
+        bad = self._changed(state)
+        if state.good.release != self._machine.release():
+            return self._go_back(state.at("telling", found=found, bad=bad, reason=NO_WAY_BACK))
+        return self._go_back(state.at("configuration", found=found, bad=bad))
 
     def _proved(self, state: Pending) -> Faults:
         """What is wrong with the relay, and stays so for a while."""

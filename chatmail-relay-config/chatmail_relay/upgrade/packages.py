@@ -7,7 +7,8 @@ fcntl(2). dpkg run by who has it is told so by DPKG_FRONTEND_LOCKED; see dpkg(1)
 import fcntl
 import os
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ OPTIONAL = frozenset({"chatmail-echobot", "dovecot-instant"})
 """What the relay only recommends. The latter needs the very Dovecot that it was built for."""
 MINUTES = 900.0
 """Seconds until dpkg has to be done with all packages of ours."""
+LOOK_AGAIN = 0.5
+"""Seconds until it is looked again whether dpkg is done."""
 
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "DPKG_FRONTEND_LOCKED": "true"}
 KEEP_CONFFILES = ("--force-confdef", "--force-confold")
@@ -74,12 +77,6 @@ def versions(packages: Mapping[str, Package]) -> dict[str, str]:
     return {name: package.version for name, package in packages.items()}
 
 
-def wait_for_dpkg(lock: Path = LOCK) -> None:
-    """Return once no apt and no dpkg is at work."""
-    with dpkg_locked(lock):
-        return
-
-
 @contextmanager
 def dpkg_locked(lock: Path = LOCK) -> Iterator[None]:
     """Keep every apt and dpkg out, once they are done."""
@@ -106,6 +103,12 @@ def is_at_work(lock: Path = LOCK) -> bool:
         answer = fcntl.fcntl(file, fcntl.F_GETLK, whole_file)
     kind: int = struct.unpack("hhqqi4x", answer)[0]
     return kind != fcntl.F_UNLCK
+
+
+def wait_for_dpkg(lock: Path = LOCK, pause: Callable[[float], None] = time.sleep) -> None:
+    """Return once no apt and no dpkg is at work. apt does not wait for a lock: it is not taken."""
+    while is_at_work(lock):
+        pause(LOOK_AGAIN)
 
 
 def configure_pending() -> None:

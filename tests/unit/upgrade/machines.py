@@ -4,7 +4,7 @@ What it knows is kept beside whoever asks it, as a real one's is: a Gate that is
 it is, and another one goes on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,8 @@ class FakeMachine:
     versions: dict[str, str] = field(default_factory=lambda: dict(NEW))
     unfinished: set[str] = field(default_factory=set)
     """Packages that dpkg cannot configure in the present version."""
+    attempts: int = 0
+    """After which it can; 0 is never."""
     broken: set[tuple[str, str]] = field(default_factory=set)
     broken_configuration: bool = False
     always: dict[str, str] = field(default_factory=dict)
@@ -44,6 +46,10 @@ class FakeMachine:
     codename: str = "trixie"
     interruptions: int = 0
     """How often dpkg comes in between."""
+    meanwhile: list[Callable[["FakeMachine"], None]] = field(default_factory=list)
+    """What others do, one after the other, before they let us have dpkg's lock."""
+    runs: int = 0
+    """Of dpkg, by others."""
     remembered: list[dict[str, str]] = field(default_factory=list)
     held: bool = False
     outcome: Outcome | None = None
@@ -102,14 +108,18 @@ class FakeMachine:
 
     @contextmanager
     def dpkg_locked(self) -> Iterator[None]:
+        if self.meanwhile:
+            self.meanwhile.pop(0)(self)
         self.locked = True
         yield
         self.locked = False
 
     def seen(self) -> str:
-        return str(self.interruptions)
+        return f"{self.interruptions} {self.runs}"
 
     def prove(self, known: Sequence[str]) -> Faults:
+        assert self.state is not None
+        assert not (self.locked and self.state.phase == "judging"), "others wait for a mere look"
         found = dict(self.always)
         if self.broken & set(self.versions.items()):
             found["filtermail"] = "it does not run"
@@ -123,11 +133,15 @@ class FakeMachine:
     def configure(self) -> None:
         assert self.locked
         self._step()
+        self.attempts -= 1
+        if self.attempts == 0:
+            self.unfinished.clear()
         if self.unfinished:
             raise OperatorError(
                 "`dpkg --configure --pending` failed: Setting up chatmail-relay (2) ...\n"
                 "chatmail-relay: postfix: fatal: bad parameter\ndpkg: error"
             )
+        self.runs += 1
 
     def previous_configuration(self, number: int) -> None:
         assert self.locked

@@ -51,6 +51,54 @@ def test_another_run_of_dpkg() -> None:
     assert machine.remembered == [NEW]
 
 
+def mended(machine: FakeMachine) -> None:
+    """Another release that works is installed."""
+    machine.runs += 1
+    machine.versions["chatmaild"] = "3"
+
+
+def configured(machine: FakeMachine) -> None:
+    """Somebody has dpkg end what it had begun."""
+    machine.runs += 1
+    machine.unfinished.clear()
+
+
+def applied(machine: FakeMachine) -> None:
+    """A configuration which works is applied."""
+    machine.configuration = WORKS
+    machine.state = pending(edited=False, number=WORKS + 2)
+
+
+MEANWHILE: dict[str, Make] = {
+    "another release": lambda: upgraded(broken=NEW_FILTER, meanwhile=[mended]),
+    "a configuration": lambda: upgraded(broken_configuration=True, meanwhile=[applied]),
+    "the end of it": lambda: upgraded(unfinished={"chatmaild"}, meanwhile=[configured]),
+}
+
+
+@pytest.mark.parametrize("make", MEANWHILE.values(), ids=MEANWHILE)
+def test_others_mend_it(make: Make) -> None:
+    """What was seen before somebody else did something is no reason to go back."""
+    machine = make()
+    assert machine.run()
+    assert machine.remembered == [machine.versions]
+    assert (machine.state, machine.outcome, machine.held) == (None, None, False)
+
+
+def test_others_do_not_mend_it() -> None:
+    """What does not work after that, either, is taken back."""
+    machine = upgraded(broken={*NEW_FILTER, ("chatmaild", "3")}, meanwhile=[mended])
+    assert not machine.run()
+    assert (machine.versions, machine.held) == (OLD, True)
+
+
+def test_what_dpkg_needed_was_another_attempt() -> None:
+    """It is looked at as a whole after that, and stays."""
+    machine = upgraded(unfinished={"chatmaild"}, attempts=1)
+    assert machine.run()
+    assert machine.remembered == [NEW]
+
+
 def test_a_relay_that_was_removed() -> None:
     """Nothing is judged, nothing comes back."""
     machine = upgraded(versions={}, broken=NEW_FILTER)

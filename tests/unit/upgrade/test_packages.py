@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from chatmail_relay.upgrade import packages
-from chatmail_relay.upgrade.packages import Package, dpkg_locked, is_at_work, parse, seen
+from chatmail_relay.upgrade.packages import (
+    Package,
+    dpkg_locked,
+    is_at_work,
+    parse,
+    seen,
+    wait_for_dpkg,
+)
 
 US, THEM = "chatmail-relay maintainers <us@example.org>", "Debian Foo Team <foo@debian.org>"
 
@@ -58,6 +65,33 @@ def test_lock(tmp_path: Path) -> None:
     assert not is_at_work(lock)
     with dpkg_locked(lock):
         assert elsewhere(lambda: is_at_work(lock))
+    assert not elsewhere(lambda: is_at_work(lock))
+
+
+def test_waiting_for_dpkg(tmp_path: Path) -> None:
+    """It is waited until another process lets go of the lock, which nobody finds taken by us."""
+    lock = tmp_path / "lock-frontend"
+    wait_for_dpkg(lock, lambda _seconds: pytest.fail("there is nobody to wait for"))
+    held = dpkg_locked(lock)
+    waits: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.write(let_go, b".")
+            os.waitpid(child, 0)
+
+    taken, ready = os.pipe()
+    asked, let_go = os.pipe()
+    child = os.fork()
+    if not child:
+        with held:
+            os.write(ready, b".")
+            os.read(asked, 1)
+            os._exit(0)
+    os.read(taken, 1)
+    wait_for_dpkg(lock, pause)
+    assert len(waits) == 3
     assert not elsewhere(lambda: is_at_work(lock))
 
 

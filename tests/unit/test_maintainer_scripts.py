@@ -48,12 +48,39 @@ REPLACED = {
 def test_only_who_runs_what_is_gone_is_restarted(case: str, tmp_path: Path) -> None:
     """A daemon that its own package has restarted is left alone when dpkg's trigger comes."""
     replaced, running, expected = REPLACED[case]
+    processes(tmp_path, running)
+    assert postinst('units_of "$2"', tmp_path, replaced)[:1] == expected.split()
+
+
+def test_what_is_gone_and_still_runs_is_restarted_with_an_upgrade(tmp_path: Path) -> None:
+    """Programs whose triggers dpkg has dropped are found by what runs; others are left alone."""
+    running = ["/usr/sbin/unbound (deleted)", "/usr/bin/mtail.dpkg-tmp (deleted)", DOVECOT]
+    processes(tmp_path, running)
+    assert postinst("outdated", tmp_path) == ["/usr/bin/mtail", "/usr/sbin/unbound"]
+    units = postinst('units_of "$(outdated)"', tmp_path)
+    assert units == ["chatmail-mtail", "chatmail-resolver"]
+
+
+def test_each_program_with_a_trigger_is_looked_for(tmp_path: Path) -> None:
+    """All but those in Python, whose process is Python's, and which an upgrade restarts anyway."""
+    triggers = {words[1] for words in lines("triggers")}
+    in_python = {path for path in triggers if "python3" in path}
+    in_python |= {"/usr/bin/mta-sts-daemon", "/usr/lib/chatmail-echobot"}
+    processes(tmp_path, [f"{path} (deleted)" for path in triggers])
+    assert set(postinst("outdated", tmp_path)) == triggers - in_python
+    assert {"chatmail-mta-sts", "chatmail-echobot"} <= set(postinst("echo $OURS", tmp_path))
+
+
+def processes(folder: Path, running: list[str]) -> None:
+    """Let FOLDER be /proc where these programs run."""
     for number, program in enumerate(running, start=1):
-        (tmp_path / f"{number}").mkdir()
-        (tmp_path / f"{number}" / "exe").symlink_to(program)
+        (folder / f"{number}").mkdir()
+        (folder / f"{number}" / "exe").symlink_to(program)
+
+
+def postinst(command: str, proc: Path, *arguments: str) -> list[str]:
+    """The words that a COMMAND with functions of postinst prints, where /proc is PROC."""
     script = (DEBIAN / "chatmail-relay.postinst").read_text(encoding="utf-8")
     functions = script[: script.index("\n# Handled before debconf")]
-    command = f'{functions}\nproc=$1\nunits_of "$2"\n'
-    words = ["sh", "-c", command, "sh", str(tmp_path), replaced]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout.split()[:1] == expected.split()
+    words = ["sh", "-c", f"{functions}\nproc=$1\n{command}\n", "sh", str(proc), *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()

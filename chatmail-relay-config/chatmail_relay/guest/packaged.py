@@ -12,22 +12,25 @@ def edited_conffile(root: Path, path: str) -> bool:
 
 
 def edited_by_ucf(root: Path, folder: str) -> list[str]:
-    """The files in FOLDER that ucf keeps for packages, and somebody has edited."""
+    """The files in FOLDER that ucf keeps for packages, and somebody has edited.
+
+    One that the relay's diversion has moved aside ucf knows by that name, too, and keeps it there.
+    """
     known = _text(root / "var/lib/ucf/hashfile")
-    paths = re.findall(rf"(?m)^[0-9a-f]{{32}}  ({re.escape(folder)}/\S+)$", known)
-    return [
-        path
-        for path in sorted(set(paths))
-        if _differs(
-            _aside(root / path.lstrip("/")), rf"(?m)^([0-9a-f]{{32}})  {re.escape(path)}$", known
-        )
-    ]
+    paths = set(re.findall(rf"(?m)^[0-9a-f]{{32}}  ({re.escape(folder)}/\S+)$", known))
+    found = []
+    for path in sorted(paths - {_aside(path) for path in paths}):
+        aside = _aside(path)
+        place = aside if (root / aside.lstrip("/")).exists() else path
+        name = place if place in paths else path
+        if _differs(root / place.lstrip("/"), rf"(?m)^([0-9a-f]{{32}})  {re.escape(name)}$", known):
+            found.append(path)
+    return found
 
 
-def _aside(path: Path) -> Path:
-    """Where the relay's diversion has moved it."""
-    diverted = path.with_name(f"{path.name}.distrib")
-    return diverted if diverted.exists() else path
+def _aside(path: str) -> str:
+    """Where the relay's diversion moves it."""
+    return f"{path}.distrib"
 
 
 def _differs(path: Path, pattern: str, known: str) -> bool:

@@ -90,6 +90,9 @@ class Machine(Protocol):
     def tell(self, outcome: Outcome) -> None:
         """Mail it to the contact."""
 
+    def deliver(self) -> None:
+        """Have Postfix try at once what had to wait."""
+
     def now(self) -> float:
         """Unix seconds."""
 
@@ -117,6 +120,9 @@ class Gate:
                 good = self._taken_up(state)
             else:
                 good = self._judged(state)
+            # A message is tried again after as long as it has waited, so one that came while
+            # Dovecot was away for minutes would stay for minutes more.
+            self._machine.deliver()
         return good
 
     def _taken_up(self, state: Pending) -> bool:

@@ -1,6 +1,7 @@
 """This machine, as `gate` has it."""
 
 import argparse
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from chatmail_relay import commands
 from chatmail_relay.command import run
 from chatmail_relay.doctor import notice
 from chatmail_relay.doctor.command import read_world
+from chatmail_relay.errors import OperatorError
 from chatmail_relay.tree import Tree
 from chatmail_relay.undo import Say
 from chatmail_relay.upgrade import beginning, hold, packages, proof, state, words
@@ -110,6 +112,10 @@ class ThisMachine:
             return notice.compose(world, "an upgrade", subject, words.explanation(outcome))
 
         self._say(notice.deliver(world, mail))
+
+    def deliver(self) -> None:
+        with contextlib.suppress(OperatorError):
+            run(["postqueue", "-f"])
 
     def now(self) -> float:
         return time.time()

@@ -36,7 +36,13 @@ def programs() -> list[str]:
 
 def runs(relay: Relay) -> dict[str, dict[str, str]]:
     """Each run of a unit has its number; and a process, which nginx replaces within the same."""
-    names = (*OUR_DAEMONS, "chatmail-turn", "chatmail-iroh-relay", "chatmail-mta-sts")
+    names = (
+        *OUR_DAEMONS,
+        "chatmail-turn",
+        "chatmail-iroh-relay",
+        "chatmail-mta-sts",
+        "chatmail-mtail",
+    )
     units = (*names, "chatmail-resolver", "dovecot", "nginx", "opendkim", relay.postfix)
     return {unit: relay.properties(unit, "InvocationID", "MainPID") for unit in units}
 

@@ -1,5 +1,6 @@
 """What is found of mail servers that were here before."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_nobody_agreed(root: Path) -> None:
     assert "it receives mail for guest.lab and it relays mail for other.lab" in postfix.what
     assert "dpkg-reconfigure" in postfix.advice
     assert dovecot.weight is Weight.TO_KNOW
+
+
+def test_the_next_dovecot(root: Path) -> None:
+    """What ucf has replaced under the name that the diversion gave it was not edited."""
+    hashes = root / "var/lib/ucf/hashfile"
+    checksum = hashlib.md5(b"edited", usedforsecurity=False).hexdigest()
+    more = f"{checksum}  /etc/dovecot/dovecot.conf.distrib\n"
+    hashes.write_text(hashes.read_text(encoding="ascii") + more, encoding="ascii")
+    assert look(root).dovecot == ()
+    (root / "etc/dovecot/dovecot.conf.distrib").write_text("edited again")
+    assert look(root).dovecot == ("/etc/dovecot/dovecot.conf",)
 
 
 def test_agreed(root: Path) -> None:

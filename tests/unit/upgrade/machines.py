@@ -61,6 +61,8 @@ class FakeMachine:
     dies_at: int = 0
     """The step at which the power goes; 0 is never."""
     steps: int = 0
+    deliveries: int = 0
+    """How often Postfix was to try what waits."""
 
     def run(self) -> bool:
         """Judge."""
@@ -194,6 +196,10 @@ class FakeMachine:
         if self.mail_fails:
             raise OperatorError("the contact could not be told by mail")
         self.told.append(outcome)
+
+    def deliver(self) -> None:
+        assert not self.locked
+        self.deliveries += 1
 
     def now(self) -> float:
         return 1_800_000_000.0

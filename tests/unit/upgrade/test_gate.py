@@ -14,19 +14,20 @@ NEW_FILTER = {("chatmaild", "2")}
 
 
 def test_a_good_upgrade_stays() -> None:
-    """It becomes the state to go back to; nobody is told, nothing is touched, nothing waits."""
+    """It becomes the state to go back to; nobody is told, nothing is touched, no mail waits."""
     machine = upgraded()
     assert machine.run()
     assert machine.remembered == [NEW]
     assert (machine.state, machine.outcome, machine.held, machine.waits) == (None, None, False, [])
     assert machine.configuration == WORKS + 1
+    assert machine.deliveries == 1
 
 
 def test_nothing_to_judge() -> None:
     """Without an upgrade nothing is done."""
     machine = FakeMachine()
     assert machine.run()
-    assert machine.steps == 0
+    assert (machine.steps, machine.deliveries) == (0, 0)
 
 
 def test_daemons_may_be_slow() -> None:
@@ -148,6 +149,7 @@ def test_taken_back(make: Make) -> None:
     assert machine.outcome.bad.keys() >= bad
     assert machine.told == [machine.outcome]
     assert (machine.state, machine.remembered, machine.locked) == (None, [], False)
+    assert machine.deliveries == 1
 
 
 def test_what_the_configurator_said() -> None:

@@ -58,7 +58,6 @@ def public(progress: Progress) -> bytes:
         if not exported.exists():
             with progress.stage("making the key that signs the repository"):
                 _make(exported, progress)
-            progress.note(f"keep a copy of {home()} in a safe place: relays trust this key alone")
     return exported.read_bytes()
 
 

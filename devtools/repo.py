@@ -59,6 +59,8 @@ def publish(progress: Progress, url: str | None = None) -> Path:
         fill(new, packages, progress, url=repository_url(url))
         leftovers.carry_over(PUBLISHED, new, LEFT_OVER, datetime.now(UTC))
         _replace(PUBLISHED, new)
+    key = archive_key.home()
+    progress.note(f"signed with {key}: keep a copy in a safe place, relays trust no other")
     return PUBLISHED
 
 

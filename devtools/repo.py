@@ -51,14 +51,16 @@ def publish(progress: Progress, url: str | None = None) -> Path:
     """
     suites = built_suites()
     build(suites, [KEYRING.name], progress, url)
-    new = DIST / "repo.new"
+    new, place = DIST / "repo.new", repository_url(url)
     with roots.locked(DIST / ".lock"):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         packages = {suite: (DIST / suite).iterdir() for suite in suites}
-        fill(new, packages, progress, url=repository_url(url))
+        fill(new, packages, progress, url=place)
         leftovers.carry_over(PUBLISHED, new, LEFT_OVER, datetime.now(UTC))
         _replace(PUBLISHED, new)
+    other = " alone; --url names a web server" if place.startswith("file:") else ""
+    progress.note(f"relays will find it at {place}{other}")
     key = archive_key.home()
     progress.note(f"signed with {key}: keep a copy in a safe place, relays trust no other")
     return PUBLISHED

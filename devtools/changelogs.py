@@ -79,7 +79,8 @@ def debian_released(
     changelog: str, version: str, said: list[str], maintainer: str, now: datetime
 ) -> str:
     """Return debian/changelog with the stanza of the released version in place of the topmost."""
-    return _stanza(version, said, maintainer, now) + STANZA.sub("", changelog, count=1)
+    text = _stanza(version, said, maintainer, now) + STANZA.sub("", changelog, count=1)
+    return text.rstrip("\n") + "\n"
 
 
 def debian_opened(changelog: str, version: str, maintainer: str, now: datetime) -> str:

@@ -43,11 +43,12 @@ chatmail-relay (0.1.0) trixie; urgency=medium
 
 
 def test_both_are_of_one_version() -> None:
-    """The changelogs of this checkout go together, and a release can be made of them."""
+    """The changelogs of this checkout go together; what was released has said something."""
     ours = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
     debian = (REPOSITORY / "debian/changelog").read_text(encoding="utf-8")
-    assert changelogs.newest(ours)[0] == changelogs.newest_debian(debian)
-    assert changelogs.entries(ours)
+    version, state = changelogs.newest(ours)
+    assert version == changelogs.newest_debian(debian)
+    assert changelogs.entries(ours) or state == changelogs.UNRELEASED
 
 
 def test_what_is_worked_on_is_on_top() -> None:
@@ -79,6 +80,14 @@ def test_debian_hears_the_same() -> None:
         " -- Us <us@example.org>  Tue, 05 Jan 2027 09:30:00 +0000\n\n"
         + DEBIAN.partition("+0000\n\n")[2]
     )
+
+
+def test_the_first_release_ends_as_a_file_does() -> None:
+    """Without one before it there is no empty line at the end."""
+    only = DEBIAN.partition("chatmail-relay (0.1.0)")[0].rstrip("\n") + "\n"
+    text = changelogs.debian_released(only, "0.2.0", ["It."], "Us <us@example.org>", NOW)
+    assert text.endswith("09:30:00 +0000\n")
+    assert text.count("chatmail-relay (") == 1
 
 
 def test_long_entries_are_broken() -> None:

@@ -1,13 +1,21 @@
-"""Rules for all tests: a skipped one is expected with a reason here, or the run fails."""
+"""For all tests: a skipped one is expected with a reason here, or the run fails."""
 
 from __future__ import annotations
 
 import pytest
 
+from devtools import translations
+
 EXPECTED_SKIPS: dict[str, str] = {}
 """How a test's id begins → why it may be skipped."""
 
 _unexpected: list[str] = []
+
+
+@pytest.fixture(autouse=True, scope="session")
+def catalogues() -> None:
+    """What the web pages say in other languages is made, as a package's build does."""
+    translations.compiled()
 
 
 def _expected(nodeid: str) -> bool:

@@ -2,14 +2,7 @@
 
 import pytest
 
-from devtools import translations
 from tests.clients.dkim import rsa_key
-
-
-@pytest.fixture(autouse=True, scope="session")
-def catalogues() -> None:
-    """What the web pages say in other languages is made, as a package's build does."""
-    translations.compiled()
 
 
 @pytest.fixture(autouse=True)

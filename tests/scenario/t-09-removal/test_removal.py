@@ -252,8 +252,11 @@ def test_purged_with_everything(guest: Guest) -> None:
     guest.goes_on()
 
 
+LONG = ("postfix", "nginx")
+
+
 @pytest.mark.parametrize(
-    "daemon", ["postfix", "dovecot-core", pytest.param("nginx", marks=pytest.mark.long)]
+    "daemon", ["dovecot-core", *(pytest.param(name, marks=pytest.mark.long) for name in LONG)]
 )
 def test_a_daemon_is_removed(guest: Guest, daemon: str) -> None:
     """apt takes the relay along, the others run as their admin had them, and it can come back."""

@@ -25,6 +25,7 @@ for address in 127.0.0.1 192.0.2.1; do
         IO::Socket::INET->new(PeerAddr => shift, PeerPort => 80) and exit 1; print "$!\\n"
     ' $address >>../out/said
 done
+echo Files: said >../out/said.changes
 """
 """A build that succeeds where there is no network."""
 

@@ -1,5 +1,6 @@
 """tests/conftest.py: a skip that nobody expects fails the run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,14 @@ def test_unexpected_skips_fail_the_run(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=.", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1, done.stdout
     assert "1 passed, 2 skipped" in done.stdout
     assert "unexpected skip: test_two.py::test_two: Skipped: no disk" in done.stdout

@@ -15,7 +15,6 @@ from chatmail_relay.units import UPGRADE_CHECK
 from chatmail_relay.upgrade import beginning, hold, packages, state, words
 from chatmail_relay.upgrade.copies import Copies
 
-DPKG_CAME_BETWEEN = 3
 SYSTEMD = Path("/run/systemd/system")
 """Where it does not run, the next boot judges."""
 LOCK = "run/chatmail-relay-upgrade.lock"
@@ -115,7 +114,7 @@ def remember(options: argparse.Namespace) -> int:
     with exclusive(tree.root / LOCK, _nothing):
         if packages.is_at_work() or packages.seen() != options.seen:
             Copies(tree).discard()
-            return DPKG_CAME_BETWEEN
+            return packages.DPKG_CAME_BETWEEN
         beginning.remember(tree, ours, beginning.release())
         state.forget_pending(tree)
     return 0

@@ -16,7 +16,6 @@ from chatmail_relay.errors import OperatorError
 from chatmail_relay.tree import Tree
 from chatmail_relay.undo import Say
 from chatmail_relay.upgrade import beginning, hold, packages, proof, state, words
-from chatmail_relay.upgrade.command import DPKG_CAME_BETWEEN
 from chatmail_relay.upgrade.copies import Copies
 from chatmail_relay.upgrade.packages import OPTIONAL, Package
 from chatmail_relay.upgrade.state import Faults, Outcome, Pending
@@ -88,7 +87,7 @@ class ThisMachine:
 
     def remember(self, seen: str) -> bool:
         done = run([*REMEMBER, "--seen", seen], check=False, timeout=packages.MINUTES)
-        if done.returncode == DPKG_CAME_BETWEEN:
+        if done.returncode == packages.DPKG_CAME_BETWEEN:
             return False
         if done.returncode != 0:
             self._say(f"warning: this state could not be kept: {done.stderr.strip()}")

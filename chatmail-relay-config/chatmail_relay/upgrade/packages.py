@@ -24,6 +24,8 @@ OPTIONAL = frozenset({"chatmail-echobot", "dovecot-instant"})
 """What the relay only recommends. The latter needs the very Dovecot that it was built for."""
 MINUTES = 900.0
 """Seconds until dpkg has to be done with all packages of ours."""
+DPKG_CAME_BETWEEN = 3
+"""The exit code of `upgrade remember` when something else is installed than what was seen."""
 LOOK_AGAIN = 0.5
 """Seconds until it is looked again whether dpkg is done."""
 

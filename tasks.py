@@ -14,7 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from devtools import checks, debs, demonstration, fuzzing, lint, machines, repo
+from devtools import checks, debs, demonstration, fuzzing, lint, machines, release, repo
 from devtools.progress import Progress
 from devtools.run import Failure
 
@@ -81,12 +81,42 @@ def build_debs(_context: Context, suite: list[str], package: list[str]) -> None:
             progress.note(str(path))
 
 
-@task(name="repo", help={"url": "where the repository will be reached"})
+@task(
+    name="repo",
+    help={
+        "url": "where the repository will be reached",
+        "refresh": "sign the one there is again, so that clients take it for 30 more days",
+    },
+)
 @told
-def make_repo(_context: Context, url: str = "") -> None:
+def make_repo(_context: Context, url: str = "", refresh: bool = False) -> None:
     """Make a signed apt repository of what lies in dist/."""
     with Progress("repo") as progress:
-        progress.note(f"the repository: {repo.publish(progress, url or None)}")
+        made = repo.refresh(progress) if refresh else repo.publish(progress, url or None)
+        progress.note(f"the repository: {made}")
+
+
+@task(
+    name="release",
+    help={
+        "url": "where the repository will be reached",
+        "version": "the version, if another than CHANGELOG.md works on",
+        "next": "the version that is worked on afterwards",
+        "all": "test also what takes long",
+        "dry_run": "only say what would be done, and what is in the way",
+    },
+)
+@told
+def make_release(
+    _context: Context,
+    url: str = "",
+    version: str = "",
+    next: str = "",
+    all: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Build, test, sign and tag the version that CHANGELOG.md works on."""
+    release.run(release.Choice(url, version, next, dry_run, all))
 
 
 @task(

@@ -13,7 +13,8 @@ from pathlib import Path
 from devtools import roots
 from devtools.inside import inside
 from devtools.progress import Progress
-from devtools.run import run
+from devtools.run import Failure, run
+from devtools.sources import REPOSITORY
 
 TOOLS = ("gnupg", "lintian", "reprepro", "shellcheck")
 """What the root holds in which packages are checked, signed and published."""
@@ -26,9 +27,18 @@ INSIDE = "/run/archive-key"
 
 
 def home() -> Path:
-    """Return the GnuPG home of the key, which need not exist yet."""
+    """Return the GnuPG home of the key, which need not exist yet.
+
+    Raises `Failure` when it would lie where it could get out with the checkout.
+    """
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
-    return Path(base) / "chatmail-relay" / "archive-key"
+    place = Path(base).absolute() / "chatmail-relay" / "archive-key"
+    if place.resolve().is_relative_to(REPOSITORY):
+        raise Failure(
+            f"the repository's signing key would be inside the checkout: {place}",
+            "Set XDG_DATA_HOME to a place from which nothing is published.",
+        )
+    return place
 
 
 def locked() -> AbstractContextManager[None]:

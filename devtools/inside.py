@@ -46,14 +46,15 @@ def inside(
     binds: Mapping[Path, str] | None = None,
     unprivileged: bool = False,
     network: bool = False,
+    builder: int = BUILDER,
 ) -> list[str]:
     """Return the command line that runs `command` inside the root at `tree`.
 
     `binds` maps paths of this machine to paths inside; `env` is the whole environment there but
-    for PATH, HOME and the locale.
+    for PATH, HOME and the locale. `builder` is who is without privileges.
     """
     variables = {"PATH": PATH, "HOME": cwd, "LC_ALL": "C.UTF-8", **(env or {})}
-    user = f"--userspec={BUILDER}:{BUILDER}" if unprivileged else "--userspec=0:0"
+    user = f"--userspec={builder}:{builder}" if unprivileged else "--userspec=0:0"
     bound = [str(word) for pair in (binds or {}).items() for word in pair]
     script = f"cd {shlex.quote(cwd)} && exec {shlex.join(str(word) for word in command)}"
     return [

@@ -2,18 +2,28 @@
 
 Python is looked at by ruff and mypy from the checkout's virtual environment; shell scripts and
 packages by shellcheck and lintian in a root of their own, so that it does not matter which versions
-this machine has; the Go program by `devtools.gotests`. All of them run, and all that any of them
-found is shown.
+this machine has; the Go program by `devtools.gotests`. What else a Debian reviewer looks at is in
+modules of its own. All of them run, and all that any of them found is shown.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from devtools import archive_key, gotests, roots
+from devtools import (
+    archive_key,
+    completions,
+    copyrights,
+    gotests,
+    hardening,
+    questions,
+    roots,
+    workflows,
+)
 from devtools.debs import results
 from devtools.inside import inside
 from devtools.progress import Progress
@@ -24,7 +34,13 @@ from devtools.sources import REPOSITORY, exported
 TYPED = (
     *("chatmaild/chatmaild", "chatmail-relay-config/chatmail_relay"),
     "packaging/chatmail-echobot/chatmail_echobot",
+    *("debian/tests", "packaging/chatmail-turn/debian/tests/binding.py"),
+    "packaging/dovecot-instant/debian/tests/idle.py",
+    "packaging/iroh-relay/debian/tests/ping.py",
     *("devtools", "tests", "bench", "tasks.py"),
+    *("debian/dep5.py", "debian/wheels_copyright.py"),
+    "packaging/chatmail-turn/debian/modules_copyright.py",
+    "packaging/iroh-relay/debian/crates_copyright.py",
 )
 """What mypy checks, in its strict mode."""
 
@@ -93,6 +109,12 @@ def _is_shell(path: Path) -> bool:
     return first.startswith(b"#!") and first.split()[0].endswith((b"/sh", b"/bash"))
 
 
+def workflow(progress: Progress) -> str:
+    """Look at what GitHub is asked to do, with actionlint."""
+    with roots.overlay(archive_key.tools_root(progress), "actionlint") as tree:
+        return found_by(workflows.command(progress, tree))
+
+
 def packages(progress: Progress) -> str:
     """Look at the packages of every suite with lintian, building them first where needed."""
     binds = {
@@ -105,7 +127,18 @@ def packages(progress: Progress) -> str:
         for path in folder.glob("*.changes")
     ]
     with roots.overlay(archive_key.tools_root(progress), "lintian") as tree:
-        return found_by(_inside(tree, [*LINTIAN, *changes], binds))
+        done = execute(_inside(tree, [*LINTIAN, *changes], binds), check=False)
+    return said_by_lintian(done.returncode, f"{done.stdout}{done.stderr}")
+
+
+def said_by_lintian(code: int, words: str) -> str:
+    """Return what is to be mended of lintian's words: any tag, down to pedantic ones.
+
+    Its own exit code is asked for the first two kinds alone: for the others it would also count
+    what it has itself found to be no fault.
+    """
+    tagged = re.search(r"^[EWIP]: ", words, re.MULTILINE)
+    return (words.rstrip() or f"exit code {code}") if code or tagged else ""
 
 
 def _inside(tree: Path, command: list[str], binds: dict[Path, str]) -> list[Argument]:
@@ -117,6 +150,11 @@ LINTERS: dict[str, Linter] = {
     "ruff format": formatting,
     "mypy": types,
     "shellcheck": scripts,
+    "actionlint": workflow,
     "go test": gotests.found,
     "lintian": packages,
+    "blhc": hardening.found,
+    "cme check dpkg-copyright": copyrights.found,
+    "podebconf-display-po": questions.found,
+    "completion": completions.found,
 }

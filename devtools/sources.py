@@ -32,6 +32,10 @@ BUILD_PACKAGES = (
 """What the roots hold beside the minimal set: the build dependencies of all sources."""
 
 
+WHEELS_TOOLS = ("dep5.py", "tidy-venv", "wheels_copyright.py", "words")
+"""What makes a package of wheels, for the sources that do not have it themselves."""
+
+
 @dataclass(frozen=True)
 class Fetch:
     """What a build takes from a registry: the files that name it, and the command that gets it.
@@ -92,30 +96,30 @@ CONFIG = Source(
 KEYRING = Source(
     "chatmail-archive-keyring",
     ("chatmail-archive-keyring",),
-    ("packaging/archive-keyring", "debian/copyright"),
+    ("packaging/archive-keyring",),
     "packaging/archive-keyring/build",
 )
 INSTANT = Source(
     "dovecot-instant",
     ("dovecot-instant",),
-    ("packaging/dovecot-instant", "debian/copyright"),
+    ("packaging/dovecot-instant",),
     "packaging/dovecot-instant/build",
     packages=("build-essential", "debhelper", "fakeroot", "dovecot-dev"),
 )
 ECHOBOT = Source(
     "chatmail-echobot",
     ("chatmail-echobot",),
-    ("packaging/chatmail-echobot", "debian/tidy-venv"),
+    ("packaging/chatmail-echobot", *(f"debian/{name}" for name in WHEELS_TOOLS)),
     "packaging/chatmail-echobot/build",
     wheels="packaging/chatmail-echobot",
 )
 TURN = Source(
     "chatmail-turn",
     ("chatmail-turn",),
-    ("packaging/chatmail-turn",),
+    ("packaging/chatmail-turn", "debian/dep5.py"),
     "packaging/chatmail-turn/build",
     once_in="trixie",
-    packages=("build-essential", "debhelper", "fakeroot", "golang-go"),
+    packages=("build-essential", "debhelper", "fakeroot", "golang-go", "python3"),
     fetch=Fetch(
         ("packaging/chatmail-turn/go.mod", "packaging/chatmail-turn/go.sum"),
         # go holds what it gets to go.sum; a module that is not in there would be added to it.
@@ -127,7 +131,7 @@ TURN = Source(
 IROH = Source(
     "iroh-relay",
     ("iroh-relay",),
-    ("packaging/iroh-relay",),
+    ("packaging/iroh-relay", "debian/dep5.py"),
     "packaging/iroh-relay/build",
     # A program linked there runs on the newer suite, too.
     once_in="bookworm",

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from chatmail_relay.plan import File
 from chatmail_relay.settings import STATE_DIR
 from chatmail_relay.tree import Found, Tree
+from chatmail_relay.units import POSTFIX, POSTFIX_INSTANCE
 
 APPLIED = STATE_DIR / "applied"
 """The paths of all files which the last apply wrote, one a line."""
@@ -102,7 +103,11 @@ def _same(before: Found, after: Found, tree: Tree) -> bool:
 
 def _unit_of_drop_in(path: PurePosixPath) -> tuple[str, ...]:
     folder = path.parent
-    return (folder.name.removesuffix(".d"),) if folder.parent == _DROP_INS else ()
+    if folder.parent != _DROP_INS:
+        return ()
+    unit = folder.name.removesuffix(".d")
+    # After an upgrade from Debian 12 the instance still runs, and can only be stopped.
+    return (POSTFIX if unit == POSTFIX_INSTANCE else unit,)
 
 
 def _lines(found: Found) -> list[str]:

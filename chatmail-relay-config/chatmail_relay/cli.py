@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.moving import options as moving
+from chatmail_relay.upgrade import options as upgrade
 from chatmail_relay.version import version
 
 
@@ -59,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_rollback(commands)
     _add_dns(commands)
     _add_firewall(commands)
+    _add_check(commands)
     _add_www(commands)
     _add_doctor(commands)
     _add_status(commands)
@@ -70,6 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_root(past)
     _add_expire(commands)
+    moving.add(commands)
+    upgrade.add(commands)
     certificate = commands.add_parser(
         "certificate",
         help="take over a renewed certificate",
@@ -174,6 +179,22 @@ def _add_firewall(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_root(firewall)
 
 
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    check = commands.add_parser(
+        "check",
+        help="say what on this machine is in the relay's way",
+        description="Look at what this machine already does (sites, resolvers, mail servers, "
+        "packet filters, limits of its kernel or container) and say what is in the relay's way and "
+        "what to do, what is left to you, and what goes on as before. Nothing is changed. The "
+        "package does this before it configures a relay for the first time.",
+        epilog="Exit codes: 0 nothing is in the way; 1 something is; 2 wrong usage.",
+    )
+    check.add_argument("--json", action="store_true", help="show it as JSON")
+    check.add_argument(
+        "--brief", action="store_true", help="show only what somebody has to do, if anything"
+    )
+
+
 def _add_www(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     www = commands.add_parser("www", help="look at the web pages", description="The web pages.")
     actions = www.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -203,6 +224,11 @@ def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "means, its likely cause and the next command; what follows from it is not judged. A timer "
         "does this once a day, and mails the contact when something is wrong.",
         epilog="Exit codes: 0 nothing is wrong; 1 something is; 2 wrong usage.",
+    )
+    doctor.add_argument(
+        "--local",
+        action="store_true",
+        help="only try what needs no other server, as after an upgrade",
     )
     doctor.add_argument("--json", action="store_true", help="show the findings as JSON")
     doctor.add_argument(
@@ -264,6 +290,7 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
     from chatmail_relay import commands, dnscommand, expirecommand, firewall, preview
+    from chatmail_relay.guest import command as guest
 
     root: Path = getattr(options, "root", Path("/"))
     if root.resolve() == Path("/") and os.geteuid() != 0:
@@ -275,13 +302,18 @@ def _command(options: argparse.Namespace) -> int:
         "rollback": commands.rollback,
         "dns": dnscommand.dns,
         "firewall": firewall.firewall,
+        "check": guest.check,
         "www": preview.preview,
         "doctor": _doctor,
         "status": _status,
         "expire": expirecommand.expire,
+        "upgrade": upgrade.run,
         "history": commands.show_history,
         "certificate": commands.renew,
         "recover": commands.recover,
+        "import": moving.run,
+        "backup": moving.run,
+        "restore": moving.run,
     }
     return run[options.command](options)
 

@@ -17,6 +17,7 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: str = "",
     timeout: float = TIMEOUT,
+    cwd: str | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """The finished ARGV; raises OperatorError when it cannot be run or, with CHECK, fails."""
     name = argv[0]
@@ -29,6 +30,7 @@ def run(
             errors="replace",
             input=stdin,
             timeout=timeout,
+            cwd=cwd,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
         )
     except FileNotFoundError:

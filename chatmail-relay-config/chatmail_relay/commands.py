@@ -1,11 +1,11 @@
 """What the commands of `chatmail-relay` do; each takes its options and returns the exit code."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from chatmail_relay import before, domain, history, journal, undo
 from chatmail_relay.apply import Applier
@@ -17,13 +17,14 @@ from chatmail_relay.lock import LOCK, exclusive
 from chatmail_relay.output import say
 from chatmail_relay.plan import Plan, make_plan
 from chatmail_relay.report import summary
-from chatmail_relay.settings import DEFAULT_PATH, load
+from chatmail_relay.settings import load
 from chatmail_relay.system import system_of
 from chatmail_relay.takeover import ask_authority, take_over
 from chatmail_relay.tree import Found, Tree
+from chatmail_relay.upgrade import state
+from chatmail_relay.upgraded import INI, ini_change
 from chatmail_relay.version import version
 
-INI = PurePosixPath(DEFAULT_PATH)
 UNAPPLIED = INI.with_name("chatmail.ini.unapplied")
 """Edits of the ini that a rollback would lose."""
 
@@ -37,8 +38,14 @@ def apply(options: argparse.Namespace) -> int:
         for warning in settings.warnings():
             say(f"warning: {warning}")
         plan = make_plan(settings, read_host(tree.root))
-        ini = (tree.look(INI).content or b"").decode()
-        return _carry_out(plan, ini, tree, options, forced=_known(options.restart, plan))
+        change, notes = ini_change(tree, settings)
+        for note in notes:
+            say(f"{INI.name}: {note}")
+        after = change.after if change else tree.look(INI)
+        forced = _known(options.restart, plan)
+        besides = [change] if change else []
+        ini = (after.content or b"").decode()
+        return _carry_out(plan, ini, tree, options, forced=forced, besides=besides)
 
 
 def rollback(options: argparse.Namespace) -> int:
@@ -124,11 +131,19 @@ def _carry_out(
             if tree.is_system:
                 before.record(tree)
             applier.carry_out(work, None if known else entry)
+        if not known:
+            _count_for_upgrades(tree, entry)
     for line in summary(plan, work, done=not look_only):
         say(line)
     if tree.is_system and not look_only:
         ask_authority(plan, tree, say)
     return 1 if getattr(options, "check", False) and not work.nothing else 0
+
+
+def _count_for_upgrades(tree: Tree, entry: Entry) -> None:
+    """What a person applies while an upgrade is being judged is nothing that it brought."""
+    if "DPKG_MAINTSCRIPT_PACKAGE" not in os.environ:
+        state.applied_by_hand(tree, entry.number)
 
 
 def _guard_accounts(

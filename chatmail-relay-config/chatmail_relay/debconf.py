@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from chatmail_relay import domain
+from chatmail_relay import domain, earlier
 from chatmail_relay.debconf_templates import PREFIX, asked
 from chatmail_relay.errors import OperatorError, SettingsError
 from chatmail_relay.ini import render_ini
@@ -51,8 +51,9 @@ def new_ini(
     What was not asked stays as it is in the PREVIOUS text, which has to be readable.
     """
     values: dict[str, str] = {}
-    if previous is not None:
-        values = Settings.from_text(previous, str(DEFAULT_PATH)).values()
+    before = None if previous is None else Settings.from_text(previous, str(DEFAULT_PATH))
+    if before is not None:
+        values = before.values()
     values.update(answers)
     if values.get("tls_mode") == default_text("tls_mode") and nobody_certifies(
         values["mail_domain"]
@@ -60,7 +61,12 @@ def new_ini(
         del values["tls_mode"]  # nobody chose it: such a domain has another default
     if values.get("registration") == "invite" and not values.get("invite_token"):
         values["invite_token"] = make_token()
-    return render_ini(_understood(values), previous)
+    settings = _understood(values)
+    if previous is None:
+        return render_ini(settings)
+    if settings == before:
+        return previous  # names of earlier versions are left to apply, which can go back
+    return render_ini(settings, earlier.carry_over(previous).text)
 
 
 def _understood(values: Mapping[str, str]) -> Settings:
@@ -116,6 +122,9 @@ def carry_over(debconf: Frontend, tree: Tree, say: Callable[[str], None]) -> int
             text = new_ini({**answers, "mail_domain": change.old}, previous)
         debconf.set(CHANGE_DOMAIN, "false")
     settings = Settings.from_text(text, str(DEFAULT_PATH))
+    if previous is not None and text != previous:
+        for note in earlier.carry_over(previous).notes:
+            say(f"{DEFAULT_PATH.name}: {note}")
     if text != previous or present.mode != 0o600:
         _write(tree, PurePosixPath(DEFAULT_PATH), text)
     _write(tree, SYNCED, synced(settings))

@@ -52,6 +52,11 @@ def dns_record(settings: Settings, tree: Tree) -> str:
     return f"v=DKIM1;k=rsa;p={_public(settings, present)};s=email;t=s"
 
 
+def check(settings: Settings, private: bytes) -> None:
+    """Raise OperatorError unless the key PRIVATE can sign for SETTINGS."""
+    _public(settings, private)
+
+
 def generate() -> bytes:
     """A new private key in PEM."""
     command = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA"]

@@ -1,9 +1,11 @@
-"""Rewrites what is made from the settings' metadata: `python3 -m chatmail_relay.generate [ROOT]`.
+"""Rewrites what is made of the settings and the units: `python3 -m chatmail_relay.generate [ROOT]`.
 
-That is the sample ini, the settings' section of chatmail.ini(5), and the debconf templates. They
+That is the sample ini, the settings' section of chatmail.ini(5), and the debconf templates; the
+units' section of chatmail-relay(8), and which settings each daemon reads in its manual page. They
 are checked in, so that packages are built without running anything, and a test fails on drift.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,11 @@ from textwrap import wrap
 from chatmail_relay.debconf_templates import render_templates
 from chatmail_relay.ini import explanation, render_ini
 from chatmail_relay.settings import Settings, about, abouts, default_text
+from chatmail_relay.units import UNITS
 
 SAMPLE_DOMAIN = "chat.example.org"
-BEGIN = '.\\" BEGIN GENERATED: settings\n'
-END = '.\\" END GENERATED: settings\n'
+MARKS = '.\\" {} GENERATED: {}\n'
+UNIT_FILES = ("service", "timer", "path", "socket", "target")
 
 
 def generated(root: Path) -> Iterator[tuple[Path, str]]:
@@ -23,7 +26,11 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
     config = root / "chatmail-relay-config"
     yield config / "examples/chatmail.ini", sample_ini()
     manual = config / "man/chatmail.ini.5"
-    yield manual, _between(manual.read_text(encoding="utf-8"), settings_section())
+    yield manual, _section(manual, "settings", settings_section())
+    command = config / "man/chatmail-relay.8"
+    yield command, _section(command, "units", units_section(root / "debian"))
+    for page in sorted((root / "chatmaild/man").glob("*.8")):
+        yield page, _section(page, "settings", settings_read(page.stem))
     yield root / "debian/chatmail-relay.templates", render_templates()
 
 
@@ -35,6 +42,29 @@ def sample_ini() -> str:
 def settings_section() -> str:
     """The settings as paragraphs of a manual page."""
     return "".join(_paragraph(key) for key in abouts())
+
+
+def units_section(folder: Path) -> str:
+    """The units that the package brings, from their files in FOLDER, as a manual page has them."""
+    paths = [path for kind in UNIT_FILES for path in folder.glob(f"chatmail-relay.*.{kind}")]
+    named = sorted((path.name.removeprefix("chatmail-relay."), path) for path in paths)
+    return "".join(f".TP\n.B {_escaped(name)}\n{_described(path)}\n" for name, path in named)
+
+
+def _described(path: Path) -> str:
+    found = re.search(r"^Description=(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    if not found:
+        raise SystemExit(f"{path} has no Description=")
+    return _escaped(f"{found[1]}.")
+
+
+def settings_read(daemon: str) -> str:
+    """Which settings DAEMON is given, as its manual page says it."""
+    keys = next((unit.settings for unit in UNITS if unit.name.rpartition(".")[0] == daemon), ())
+    if not keys:
+        raise SystemExit(f"{daemon} is none of the units that read settings")
+    lines = wrap(f"It reads {', '.join(sorted(keys))}.", 90)
+    return "".join(f"{_escaped(line)}\n" for line in lines)
 
 
 def _paragraph(key: str) -> str:
@@ -53,10 +83,12 @@ def _escaped(text: str) -> str:
     return f"\\&{safe}" if safe.startswith((".", "'")) else safe
 
 
-def _between(text: str, section: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{section}{END}{after}"
+def _section(page: Path, name: str, section: str) -> str:
+    """The text of PAGE with SECTION between the marks of that name."""
+    begin, end = (MARKS.format(word, name) for word in ("BEGIN", "END"))
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}{section}{end}{after}"
 
 
 def main() -> None:

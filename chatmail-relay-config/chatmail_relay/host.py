@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from chatmail_relay.errors import OperatorError
 
 PACKAGES = ("dovecot-core", "nginx", "postfix")
 ECHOBOT = "usr/lib/chatmail-echobot/bin/chatmail-echobot"
+SHARED = "127.0.0.83:444"
+"""Where sites of this machine's own listen for what comes to port 443."""
+
+_CAP_SYS_ADMIN = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,12 @@ class Host:
     """Whether sockets of that family can be opened."""
     site_on_80: bool = False
     """Whether nginx serves a site of this machine's own on port 80."""
+    site_on_443: bool = False
+    """Whether one listens on SHARED."""
+    default_site_edited: bool = False
+    """Whether somebody has edited the page that comes with nginx."""
+    mounts: bool = True
+    """Whether systemd can give a unit a view of files of its own; some containers may not."""
     echobot: bool = False
     """Whether the echo bot's program is installed."""
 
@@ -45,13 +56,35 @@ def read_host(root: Path) -> Host:
         nginx=_major_minor(versions["nginx"]),
         postfix=_major_minor(versions["postfix"]),
         cpus=len(os.sched_getaffinity(0)),
-        ipv6=Path("/proc/net/if_inet6").exists(),
-        site_on_80=any(_listens_on_80(path) for path in _sites(root)),
+        ipv6=has_ipv6(),
+        site_on_80=any(_listens_on_80(path) for path in sites(root)),
+        site_on_443=any(_listens_on_shared(path) for path in sites(root)),
+        default_site_edited=any(path.name == "default" for path in sites(root)),
+        mounts=can_mount(),
         echobot=(root / ECHOBOT).exists(),
     )
 
 
-def _sites(root: Path) -> Iterator[Path]:
+def has_ipv6() -> bool:
+    """Whether the kernel, or a container's rules, let sockets of that family be opened."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
+def can_mount(root: Path = Path("/")) -> bool:
+    """Whether the first process has CAP_SYS_ADMIN, as capabilities(7) writes it."""
+    try:
+        status = (root / "proc/1/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    found = re.search(r"(?m)^CapEff:\s*([0-9a-f]+)$", status)
+    return found is None or bool(int(found[1], 16) & _CAP_SYS_ADMIN)
+
+
+def sites(root: Path) -> Iterator[Path]:
     """What the machine's admin has nginx serve beside the relay."""
     nginx = root / "etc/nginx"
     yield from sorted(nginx.glob("conf.d/*.conf"))
@@ -74,13 +107,22 @@ def _is_debians(root: Path, path: Path) -> bool:
     return original is not None and checksum == original[1]
 
 
-def _listens_on_80(path: Path) -> bool:
-    """Whether a server of this file takes port 80; one without a `listen` does."""
+def _listens_on_shared(path: Path) -> bool:
+    """Whether a server of this file takes what comes to port 443 for its names."""
+    return re.search(rf"\blisten\s+{re.escape(SHARED)}[\s;]", _without_comments(path)) is not None
+
+
+def _without_comments(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
-    text = re.sub(r"#.*", "", text)
+        return ""
+    return re.sub(r"#.*", "", text)
+
+
+def _listens_on_80(path: Path) -> bool:
+    """Whether a server of this file takes port 80; one without a `listen` does."""
+    text = _without_comments(path)
     for server in re.split(r"\bserver\s*\{", text)[1:]:
         ports = re.findall(r"\blisten\s+([^;]+);", server)
         if not ports or any(_is_80(port.split()[0]) for port in ports):

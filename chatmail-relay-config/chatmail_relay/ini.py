@@ -5,10 +5,11 @@ effect; everything else is an ordinary line. Where there is a text already, only
 differ are changed: comments, order and the settings nobody touched stay as they are.
 """
 
-import re
+from collections.abc import Iterable
 from textwrap import wrap
 
-from chatmail_relay.settings import SECTION, Settings, about, default_text
+from chatmail_relay.inifile import COMMENTED, LIVE
+from chatmail_relay.settings import SECTION, Settings, about, abouts, default_text
 
 WIDTH = 88
 
@@ -16,9 +17,6 @@ HEADER = """\
 # The settings of this chatmail relay. After a change run `chatmail-relay apply`.
 # `#key = value` shows a default; remove the # to change it. See chatmail.ini(5).
 """
-
-_LIVE = re.compile(r"(?P<key>\w+)(?P<between>\s*[=:]\s*)(?P<value>.*?)\s*")
-_COMMENTED = re.compile(r"#\s?(?P<key>\w+)\s*=.*")
 
 
 def render_ini(settings: Settings, previous_text: str | None = None) -> str:
@@ -38,6 +36,36 @@ def explanation(key: str) -> list[str]:
     return [item.meaning, f"Allowed{unit}: {item.kind.allowed}."]
 
 
+def with_new(text: str, keys: Iterable[str], domain: str) -> str:
+    """The readable ini TEXT with the settings KEYS, explained and with their defaults for DOMAIN.
+
+    Each comes behind the one that it follows in a fresh ini, or at the end.
+    """
+    lines = text.rstrip("\n").split("\n")
+    for key in keys:
+        block = _block(key, default_text(key, domain) or "", domain).rstrip("\n").split("\n")
+        at = _behind(key, lines)
+        lines[at:at] = ["", *block]
+    return "\n".join(lines) + "\n"
+
+
+def mentioned(text: str) -> set[str]:
+    """The settings that an ini has, their commented defaults included."""
+    found = (LIVE.fullmatch(line) or COMMENTED.fullmatch(line) for line in text.split("\n"))
+    return {line["key"] for line in found if line}
+
+
+def _behind(key: str, lines: list[str]) -> int:
+    """Where the paragraph ends that has the setting before KEY; the end when none has."""
+    order = list(abouts())
+    before = order[order.index(key) - 1]
+    found = (LIVE.fullmatch(line) or COMMENTED.fullmatch(line) for line in lines)
+    start = next(
+        (at for at, line in enumerate(found) if line and line["key"] == before), len(lines)
+    )
+    return next((at for at in range(start, len(lines)) if not lines[at].strip()), len(lines))
+
+
 def _fresh(settings: Settings) -> str:
     domain = settings.mail_domain
     blocks = [_block(key, value, domain) for key, value in settings.values().items()]
@@ -54,7 +82,7 @@ def _block(key: str, value: str, domain: str) -> str:
 def _changed(text: str, settings: Settings) -> str:
     wanted = settings.values()
     lines = text.splitlines()
-    live = {found["key"]: at for at, line in enumerate(lines) if (found := _LIVE.fullmatch(line))}
+    live = {found["key"]: at for at, line in enumerate(lines) if (found := LIVE.fullmatch(line))}
     for key, value in wanted.items():
         if key in live:
             lines[live[key]] = _replaced(lines[live[key]], value)
@@ -67,7 +95,7 @@ def _changed(text: str, settings: Settings) -> str:
 
 
 def _replaced(line: str, value: str) -> str:
-    found = _LIVE.fullmatch(line)
+    found = LIVE.fullmatch(line)
     if found is None or found["value"] == value:
         return line
     return f"{found['key']}{found['between']}{value}".rstrip()
@@ -84,7 +112,7 @@ def _with_missing(lines: list[str], missing: dict[str, str]) -> list[str]:
     for line in lines:
         result.append(line)
         inside = inside or line.startswith("[")
-        found = _COMMENTED.fullmatch(line)
+        found = COMMENTED.fullmatch(line)
         if inside and found and found["key"] in left:
             key = found["key"]
             result.append(f"{key} = {left.pop(key)}")

@@ -11,6 +11,11 @@ from iniconfig import IniConfig, ParseError
 
 from chatmail_relay.errors import SettingsError
 
+LIVE = re.compile(r"(?P<key>\w+)(?P<between>\s*[=:]\s*)(?P<value>.*?)\s*")
+"""A line that sets something."""
+COMMENTED = re.compile(r"#\s?(?P<key>\w+)\s*=\s*(?P<value>.*?)\s*")
+"""One that would, without its #."""
+
 _UNREADABLE = re.compile(
     r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]|^[^\S\r\n]+[^\s#;]", re.MULTILINE
 )

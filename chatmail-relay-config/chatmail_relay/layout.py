@@ -11,18 +11,22 @@ from chatmail_relay.host import Host
 from chatmail_relay.settings import Settings
 from chatmail_relay.units import (
     CERTIFICATE_PATH,
+    CLOCK,
     DOVEAUTH,
     DOVECOT,
     EXPIRE,
     IROH_RELAY,
+    LOG_FEED,
     MTA_STS,
     NGINX,
     OPENDKIM,
     POSTFIX,
     POSTFIX_INSTANCE,
     RESOLVER,
+    STARTED_BY_OTHERS,
     TRIM,
     TURN,
+    UNITS,
     Condition,
     always,
     by_acme,
@@ -82,6 +86,21 @@ def _mail_drop_in(unit: str) -> Template:
     return Template(target, f"{source}.j2", needed=_mail_elsewhere)
 
 
+def _without_mounts(unit: str, needed: Condition = always, *restart: str) -> Template:
+    """What a unit of ours must not ask for in a container that may not mount."""
+
+    def wanted(settings: Settings, host: Host) -> bool:
+        return not host.mounts and needed(settings, host)
+
+    folder = f"etc/systemd/system/{unit}.d" if unit == LOG_FEED else "etc/systemd/system"
+    return Template(
+        f"etc/systemd/system/{unit}.d/60-without-mounts.conf",
+        f"{folder}/60-without-mounts.conf.j2",
+        restart=restart,
+        needed=wanted,
+    )
+
+
 TEMPLATES = (
     Template("etc/postfix/main.cf", reload=(POSTFIX,)),
     Template("etc/postfix/master.cf", reload=(POSTFIX,)),
@@ -106,6 +125,7 @@ TEMPLATES = (
     Template("etc/unbound/chatmail.conf", restart=(RESOLVER,)),
     Template("etc/systemd/journald@chatmail.conf", restart=("systemd-journald@chatmail.service",)),
     Template("etc/sysctl.d/60-chatmail-relay.conf"),
+    Template("etc/apt/apt.conf.d/60chatmail-relay"),
     drop_in(POSTFIX, needed=_has_no_instances),
     drop_in(
         POSTFIX_INSTANCE,
@@ -121,4 +141,14 @@ TEMPLATES = (
     _mail_drop_in(TRIM),
     drop_in(CERTIFICATE_PATH, needed=_external),
     Template("var/lib/acme/desired/chatmail-relay", needed=by_acme),
+    *(
+        _without_mounts(unit.name, unit.needed, unit.name)
+        for unit in UNITS
+        if unit.ours and unit.name.endswith(".service")
+    ),
+    *(
+        _without_mounts(unit)
+        for unit in (*STARTED_BY_OTHERS, CLOCK.replace(".timer", ".service"))
+        if unit.endswith(".service")
+    ),
 )

@@ -11,15 +11,15 @@ LOCK = Path("run/chatmail-relay.lock")
 
 
 @contextmanager
-def exclusive(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock file PATH, which names the process that has it."""
+def exclusive(path: Path, say: Callable[[str], None], what: str = "applying") -> Iterator[None]:
+    """Hold the lock file PATH, which names the process that has it; WHAT it is doing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = file.read().strip() or "another process"
-            say(f"waiting for {holder}, which is applying too")
+            say(f"waiting for {holder}, which is {what} too")
             fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         file.truncate()

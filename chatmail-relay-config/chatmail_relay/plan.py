@@ -9,11 +9,21 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from chatmail_relay import webpage
-from chatmail_relay.host import Host
+from chatmail_relay.host import SHARED, Host
 from chatmail_relay.layout import TEMPLATES, Template
 from chatmail_relay.render import renderer
-from chatmail_relay.settings import DEFAULT_PATH, PASSWORD_MAX_LENGTH, SECTION, STATE_DIR, Settings
+from chatmail_relay.settings import (
+    DEFAULT_PATH,
+    PASSWORD_MAX_LENGTH,
+    SECTION,
+    STATE_DIR,
+    Settings,
+    abouts,
+)
 from chatmail_relay.units import UNITS, port_80_is_acmetools, units_of
+
+KNOWN = STATE_DIR / "known-settings"
+"""The settings that this version knows: tells the next one which of its own are new."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def make_plan(settings: Settings, host: Host) -> Plan:
         "languages": tuple(webpage.LANGUAGES),
         "overrides": webpage.OVERRIDES,
         "pages": webpage.PAGES,
+        "shared": SHARED,
     }
     render = renderer(context | {"password_max_length": PASSWORD_MAX_LENGTH})
     files = [
@@ -73,7 +84,12 @@ def make_plan(settings: Settings, host: Host) -> Plan:
     return Plan(
         settings=settings,
         directories=make_directories(settings),
-        files=(*files, *_web_pages(settings, host, render), *_credentials(settings, host)),
+        files=(
+            *files,
+            *_web_pages(settings, host, render),
+            *_credentials(settings, host),
+            File(KNOWN, "".join(f"{key}\n" for key in abouts()).encode(), mode=0o600),
+        ),
         units=unit_names(settings, host),
         idle=idle_names(settings, host),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from chatmail_relay.changes import APPLIED, ORIGINALS
 from chatmail_relay.dnszone import POLICY
-from chatmail_relay.plan import Plan
+from chatmail_relay.plan import KNOWN, Plan
 from chatmail_relay.work import Work
 
 
@@ -16,7 +16,7 @@ def summary(plan: Plan, work: Work, *, done: bool) -> Iterator[str]:
         return
     yield f"{domain}: " + ("applied" if done else "would change")
     for change in work.changes:
-        if change.path != APPLIED:
+        if change.path not in (APPLIED, KNOWN):
             verb = "kept" if change.path.is_relative_to(ORIGINALS) else change.verb
             yield f"  {verb:<14} {change.path}"
     yield from _units("enabled" if done else "to enable", work.enable)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
 from chatmail_relay.about import About, describe
+from chatmail_relay.earlier import in_present_words
 from chatmail_relay.errors import SettingsError
 from chatmail_relay.inifile import IniFile
 from chatmail_relay.kinds import (
@@ -493,7 +494,7 @@ class Settings:
     @classmethod
     def from_text(cls, text: str, source: str = "<text>") -> "Settings":
         """The settings of an ini's TEXT; raises SettingsError naming SOURCE and the line."""
-        ini = IniFile(text, source, SECTION)
+        ini = IniFile(in_present_words(text), source, SECTION)
         # Each kind makes the type which its field declares; a test holds them to it.
         values: dict[str, Any] = {key: _read_value(ini, key) for key in ini.keys(abouts())}
         if nobody_certifies(values.get("mail_domain", "")):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from chatmail_relay.command import run
 from chatmail_relay.errors import OperatorError
+from chatmail_relay.host import can_mount
 from chatmail_relay.units import POSTFIX, POSTFIX_INSTANCE
 
 _RUNNING = {"active", "reloading", "activating"}
@@ -17,10 +18,12 @@ def inactive(units: Sequence[str]) -> list[str]:
 
 def _instance_is_down() -> bool:
     """Whether postfix.service stands for an instance, which does not run."""
-    instance = [POSTFIX_INSTANCE]
-    return not _other_than(instance, "is-enabled", {"enabled-runtime"}) and bool(
-        _other_than(instance, "is-active", _RUNNING)
-    )
+    return _has_instance() and bool(_other_than([POSTFIX_INSTANCE], "is-active", _RUNNING))
+
+
+def _has_instance() -> bool:
+    """Whether postfix.service stands for an instance."""
+    return not _other_than([POSTFIX_INSTANCE], "is-enabled", {"enabled-runtime"})
 
 
 def not_enabled(units: Sequence[str]) -> list[str]:
@@ -86,6 +89,11 @@ def restart(unit: str) -> None:
     """Start UNIT anew; returns when it says that it is ready."""
     # A unit that failed often is not held back: a person asked for this start.
     run(["systemctl", "reset-failed", unit], check=False)
+    if unit == POSTFIX and not _has_instance():
+        # One that ran when Debian 12 became 13 is in the way of a restart, which it would join in,
+        # and has nothing to stop itself by but systemd's signal.
+        run(["systemctl", "--quiet", "stop", POSTFIX_INSTANCE], check=False)
+        forget_failure([POSTFIX_INSTANCE])
     _act("restart", [unit])
 
 
@@ -119,4 +127,12 @@ def journal_hint(unit: str) -> str:
     """Where a unit of the relay says why."""
     # On Debian 12 it is the instance that does.
     name = "'postfix*'" if unit == POSTFIX else unit
-    return f"See `journalctl --namespace=chatmail -u {name} -n 20`."
+    return f"See `journalctl {journal()} -u {name} -n 20`."
+
+
+def journal() -> str:
+    """The option that has journalctl(1) show the logs of the relay's daemons.
+
+    In a container that may not mount they are among those of the machine.
+    """
+    return "--namespace=chatmail" if can_mount() else "--namespace=+chatmail"

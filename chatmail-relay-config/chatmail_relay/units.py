@@ -44,6 +44,7 @@ METRICS = "chatmail-metrics.service"
 METRICS_TIMER = "chatmail-metrics.timer"
 MTAIL = "chatmail-mtail.service"
 LOG_FEED = "chatmail-log-feed.service"
+UPGRADE_CHECK = "chatmail-upgrade-check.service"
 EXPIRE = "chatmail-expire.service"
 EXPIRE_TIMER = "chatmail-expire.timer"
 TRIM = "chatmail-trim.service"
@@ -73,6 +74,7 @@ STARTED_BY_OTHERS = (
     EXPIRE,
     TRIM,
     DISCONNECT,
+    UPGRADE_CHECK,
 )
 """Units of ours which run when a timer, a path, another unit or its failure says so."""
 

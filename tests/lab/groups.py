@@ -8,14 +8,17 @@ container, the groups are made by hand in every hierarchy a machine's systemd ma
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from devtools.run import Failure, environment, run
 
+TOP = Path("/sys/fs/cgroup")
 FOLDER = "chatmail-lab"
 KILL_SECONDS = 10.0
 
@@ -30,10 +33,9 @@ def _systemd() -> bool:
 
 def _hierarchies() -> list[Path]:
     """Return the mounted hierarchies that are made use of: version 2, and version 1's systemd."""
-    top = Path("/sys/fs/cgroup")
-    if (top / "cgroup.procs").exists():
-        return [top]
-    return [path for path in (top / "unified", top / "systemd") if path.is_dir()]
+    if (TOP / "cgroup.procs").exists():
+        return [TOP]
+    return [path for path in (TOP / "unified", TOP / "systemd") if path.is_dir()]
 
 
 def _unit(lab: str, name: str) -> str:
@@ -46,13 +48,20 @@ def start(
     command: Sequence[str],
     log: Path,
     env: Mapping[str, str] | None = None,
+    memory: int = 0,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in the group `name` of `lab`, detached, its output going to `log`."""
+    """Start `command` in the group `name` of `lab`, detached, its output going to `log`.
+
+    All in it may use no more than `memory` MiB together, unless that is 0.
+    """
     if _systemd():
+        limit = [f"--property=MemoryMax={memory}M"] if memory else []
         words = ["systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes",
-                 f"--unit={_unit(lab, name)}", "--", *command]  # fmt: skip
+                 *limit, f"--unit={_unit(lab, name)}", "--", *command]  # fmt: skip
     else:
         files = list(_made(lab, name))
+        if memory:
+            files.append(_limited(lab, name, memory))
         enter = "".join(f'echo $$ >"{file}" && ' for file in files)
         words = ["sh", "-c", f'{enter}exec "$@"', "sh", *command]
     with log.open("ab") as output:
@@ -88,13 +97,62 @@ def _made(lab: str, name: str) -> Iterator[Path]:
         yield group / "cgroup.procs"
 
 
+def _limited(lab: str, name: str, memory: int) -> Path:
+    """Make the group whose memory is limited, of either version."""
+    if not (TOP / "memory").is_dir():
+        _hand_down_memory(lab)
+    group = _memory_group(lab, name)
+    group.mkdir(parents=True, exist_ok=True)
+    for file in ("memory.limit_in_bytes", "memory.max"):
+        if (group / file).exists():
+            (group / file).write_text(f"{memory}M", encoding="ascii")
+            return group / "cgroup.procs"
+    raise Failure(f"no memory can be limited in {group}", "The kernel's memory controller is off.")
+
+
+def _hand_down_memory(lab: str) -> None:
+    for folder in (TOP, TOP / FOLDER, TOP / FOLDER / lab):
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.subtree_control").write_text("+memory", encoding="ascii")
+
+
+def _memory_group(lab: str, name: str) -> Path:
+    if _systemd():
+        show = ["systemctl", "show", "--value", "--property=ControlGroup", _unit(lab, name)]
+        return TOP / run(show).stdout.strip().lstrip("/")
+    top = TOP / "memory" if (TOP / "memory").is_dir() else TOP
+    return top / FOLDER / lab / name
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a group with a limit has used at most, in MiB, and how many it was short for."""
+
+    peak: int
+    killed: int
+
+
+def memory(lab: str, name: str) -> Memory:
+    """Ask how a group got along with the memory it was allowed."""
+    group = _memory_group(lab, name)
+    texts = [
+        (group / file).read_text(encoding="ascii")
+        for file in ("memory.max_usage_in_bytes", "memory.peak", "memory.oom_control")
+        if (group / file).exists()
+    ]
+    events = group / "memory.events"
+    texts += [events.read_text(encoding="ascii")] if events.exists() else []
+    found = re.search(r"(?m)^oom_kill (\d+)$", "".join(texts))
+    return Memory(int(texts[0]) // (1 << 20), int(found[1]) if found else 0)
+
+
 def kill(lab: str, name: str | None = None) -> None:
     """End at once all processes of the group `name`, or of all groups of `lab`."""
     if _systemd():
         pattern = _unit(lab, name or "*")
         run(["systemctl", "kill", "--signal=KILL", pattern], check=False)
         run(["systemctl", "stop", pattern], check=False)
-    for top in _hierarchies():
+    for top in [*_hierarchies(), TOP / "memory"]:
         group = top / FOLDER / lab / (name or "")
         if group.is_dir():
             _kill_group(group)

@@ -23,8 +23,8 @@ SERVICES_SUITE = "trixie"
 RELAY = (
     "acmetool",
     "dns-root-data", "dovecot-auth-lua", "dovecot-core", "dovecot-imapd", "dovecot-lmtpd",
-    "libnginx-mod-stream", "lua-socket", "mtail", "nginx", "opendkim", "openssl", "postfix",
-    "postfix-mta-sts-resolver",
+    "dpkg-repack", "libnginx-mod-stream", "lua-socket", "mtail", "nginx", "opendkim", "openssl",
+    "postfix", "postfix-mta-sts-resolver",
     "python3", "python3-aioice", "python3-debconf", "python3-dkim", "python3-dnspython",
     "python3-iniconfig", "python3-jinja2", "python3-requests", "python3-rich", "python3-segno",
     "sqop", "unbound",

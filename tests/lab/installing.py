@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devtools import debs, repo
+from devtools import debs, frontpage, repo
 from devtools.progress import Progress
 from devtools.run import stream
 from tests.lab.lab import PACKAGES_SITE, Lab
@@ -41,7 +43,7 @@ def build(suites: Iterable[str], progress: Progress) -> Repository:
     for job, folder in debs.results(suites, [], progress, URL):
         made.setdefault(job.suite, []).extend(folder.iterdir())
     packages = {suite: [path for path in made[suite] if path.suffix == ".deb"] for suite in made}
-    return Repository(repo.signed(made, progress), packages)
+    return Repository(repo.signed(made, progress, URL), packages)
 
 
 def answers(domain: str, more: Mapping[str, str] | None = None) -> str:
@@ -94,6 +96,26 @@ def install(
     stream([*machine.entering(_ENVIRONMENT), "apt", "install", "-y", *packages], hear)
     lab.dns.relay(domain, machine)
     return "\n".join(said)
+
+
+def install_by_the_page(lab: Lab, machine: Machine, repository: Repository, domain: str) -> str:
+    """Install a relay by the commands on the repository's page, word for word; what was said.
+
+    Who does so answers yes where apt asks whether to go on.
+    """
+    lab.serve(repository.folder)
+    lab.dns.relay(domain, machine)
+    machine.run("debconf-set-selections", stdin=answers(domain))
+    page = (repository.folder / frontpage.PAGE).read_text(encoding="utf-8")
+    commands = re.findall(r"(?s)<li>.*?<code>(.*?)</code>", page)
+    said = ""
+    for command in map(html.unescape, commands):
+        done = machine.run(
+            f"cd /root; {command} 2>&1", env=_ENVIRONMENT, stdin="y\n", timeout=INSTALL_SECONDS
+        )
+        said += done.stdout
+    lab.dns.relay(domain, machine)
+    return said
 
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}

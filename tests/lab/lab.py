@@ -94,8 +94,19 @@ class Lab:
         log, path = self._state.log, {"PYTHONPATH": str(CHECKOUT)}
         groups.start(self.name, "servers", [sys.executable, *words], log, path)
 
-    def machine(self, name: str, suite: str = "trixie", image: str | Path = "bare") -> Machine:
-        """Boot a new machine from an image's name, or from a tree that `save` returned."""
+    def machine(
+        self,
+        name: str,
+        suite: str = "trixie",
+        image: str | Path = "bare",
+        *,
+        without: str = "",
+        memory: int = 0,
+    ) -> Machine:
+        """Boot a new machine from an image's name, or from a tree that `save` returned.
+
+        It can be one that is given less: `without` capabilities, or with so much `memory` in MiB.
+        """
         if name in self._state.machines() or name == NODE:
             raise Failure(f"lab {self.name} already has a machine {name!r}")
         tree = image if isinstance(image, Path) else images.image(image, suite, self._progress)
@@ -103,6 +114,7 @@ class Lab:
         address = network.machine_address(index)
         known = {"suite": suite, "image": str(image), "index": str(index)}
         known |= {"ipv4": address.ipv4, "ipv6": address.ipv6}
+        known |= {"without": without, "limit": str(memory)}
         self._state.write(f"machines/{name}", known)
         machine = Machine(self._state, name)
         try:

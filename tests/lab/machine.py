@@ -53,6 +53,8 @@ class Machine:
         self.image = known["image"]
         self.ipv4 = known["ipv4"]
         self.ipv6 = known["ipv6"]
+        self.without = known.get("without", "")
+        self.limit = int(known.get("limit", "0"))
         self._place = state.machines_folder / name
         self._root = self._place / "root"
 
@@ -94,10 +96,13 @@ class Machine:
             f"--machine={self._state.name}-{self.name}", f"--hostname={self.name}",
             "--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off",
             f"--network-namespace-path={namespaces.path(self.namespace)}",
-            "--console=read-only", "--link-journal=no", "--boot",
+            "--console=read-only", "--link-journal=no",
+            *self._less(), "--boot",
         ]  # fmt: skip
         self._gone()
-        process = groups.start(self._state.name, self.name, command, self.console, NSPAWN)
+        process = groups.start(
+            self._state.name, self.name, command, self.console, NSPAWN, self.limit
+        )
         leader = _wait(lambda: _payload(process.pid), BOOT_SECONDS, lambda: process.poll() is None)
         if leader is None:
             said = self.console.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -106,12 +111,22 @@ class Machine:
         if not _wait(self._takes_requests, BOOT_SECONDS, self.is_up):
             raise Failure(f"systemd of machine {self.name} does not answer; see {self.console}")
 
+    def _less(self) -> list[str]:
+        """What it must do without, and what it then cannot make itself, as Podman prepares it."""
+        if not self.without:
+            return []
+        return [f"--drop-capability={self.without}", "--tmpfs=/run/lock:mode=1777"]
+
     def _note(self, **values: str) -> None:
         kept = self._state.read(f"machines/{self.name}")
         self._state.write(f"machines/{self.name}", {**kept, **values})
 
     def _takes_requests(self) -> bool:
         return self.run("test -S /run/systemd/private", check=False).returncode == 0
+
+    def memory(self) -> groups.Memory:
+        """How it gets along with the memory it was allowed; only where there is a limit."""
+        return groups.memory(self._state.name, self.name)
 
     @property
     def leader(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,8 @@ from tests.clients.relay import Relay
 from tests.lab import Lab, Machine, images
 from tests.lab.dns import names
 from tests.lab.installing import BOT, Repository, answers, build, install
+from tests.lab.judging import judged
+from tests.lab.releases import Releases
 
 DOMAIN = "_alpha.lab"
 NAME = "alpha"
@@ -105,6 +108,14 @@ def repository(progress: Progress) -> Repository:
     return build(_suites(), progress)
 
 
+@pytest.fixture(scope="module")
+def releases(lab: Lab, repository: Repository, progress: Progress) -> Iterator[Releases]:
+    """Makes other releases of the packages, ours and Debian's; for its time it serves them."""
+    with tempfile.TemporaryDirectory(prefix="chatmail-releases-") as folder:
+        yield Releases(lab, repository, Path(folder), progress)
+        lab.serve(repository.folder)
+
+
 @pytest.fixture
 def bare(lab: Lab, suite: str) -> Iterator[Machine]:
     """A fresh Debian machine; what a relay depends on is downloaded, nothing is installed."""
@@ -141,6 +152,7 @@ def _installed(lab: Lab, suite: str, repository: Repository, progress: Progress)
         try:
             machine.wait_running()
             install(lab, machine, repository, DOMAIN, without=[BOT])
+            judged(machine)
             lab.copy(machine, tree)
         finally:
             lab.remove(machine)

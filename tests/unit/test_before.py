@@ -29,6 +29,8 @@ class Units:
             file, active = self.states.get(words[1], ("", "inactive"))
             text = f"UnitFileState={file}\nActiveState={active}\n"
             return CompletedProcess(argv, 0, text, "")
+        if words[0] == "is-enabled":
+            return CompletedProcess(argv, 1, "disabled\n" * len(words[1:]), "")
         if words[0] != "reset-failed":
             self.done.append(" ".join(words))
         return CompletedProcess(argv, int(words[1] in self.broken), "", "")
@@ -135,7 +137,9 @@ def test_a_unit_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     old = [UnitState(f"{name}.service", "enabled", "active") for name in ("nginx", "postfix")]
     before.restore_units(Before(tuple(old), {}), said.append)
-    assert units.done == ["restart nginx.service", "restart postfix.service"]
+    assert units.done == [
+        *("restart nginx.service", "stop postfix@-.service", "restart postfix.service")
+    ]
     assert said == ["nginx.service is not as it was; see `systemctl status nginx.service`"]
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from chatmail_relay import cli, commands, journal
+from chatmail_relay import cli, commands, earlier, journal
+from chatmail_relay.earlier import Earlier
 from chatmail_relay.host import Host
 
 from tests.golden import TRIXIE
@@ -34,6 +35,35 @@ def run(relay: RelayRoot, *words: str) -> int:
 
 def main_cf(relay: RelayRoot) -> str:
     return (relay.root / "etc/postfix/main.cf").read_text(encoding="utf-8")
+
+
+def test_an_earlier_ini_is_carried_over_and_comes_back(
+    relay: RelayRoot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """apply writes it with the names of today, says so once, and a rollback returns it as it was.
+
+    So packages of an earlier version, put back, find an ini that they can read.
+    """
+    assert run(relay, "apply") == 0
+    relay.edit("mail_domain = _alpha.lab\noperator_name = Carol\n")
+    assert run(relay, "apply") == 0
+    with monkeypatch.context() as patched:
+        later = {"operator_name": Earlier("0.2.0", "operator_address")}
+        patched.setattr(earlier, "EARLIER", later)
+        relay.edit("mail_domain = _alpha.lab\noperator_name = Dave\n")
+        before = (relay.root / INI).read_bytes()
+        capsys.readouterr()
+        assert run(relay, "apply", "--check") == 1
+        assert (relay.root / INI).read_bytes() == before
+        capsys.readouterr()
+        assert run(relay, "apply") == 0
+        said = capsys.readouterr().out
+        assert "chatmail.ini: operator_name is operator_address since version 0.2.0;" in said
+        assert "operator_address = Dave\n" in (relay.root / INI).read_text(encoding="utf-8")
+        assert run(relay, "apply") == 0
+        assert "operator_name" not in capsys.readouterr().out
+        assert run(relay, "rollback") == 0
+    assert "operator_name = Carol\n" in (relay.root / INI).read_text(encoding="utf-8")
 
 
 def test_history_and_rollback(relay: RelayRoot, capsys: pytest.CaptureFixture[str]) -> None:

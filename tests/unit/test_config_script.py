@@ -113,3 +113,27 @@ def test_value_is_read_back_as_the_settings_read_it(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == ["<a.b>", "<>", "<>", "<7>"]
+
+
+RENAMED = {
+    "by its name": ("mail_domain = a.b\n", "<a.b>"),
+    "by its earlier name": ("domain = a.b\n", "<a.b>"),
+    "by both": ("domain = old.b\nmail_domain = a.b\n", "<a.b>"),
+    "by that of another": ("folder = /srv\n", "<>"),
+}
+
+
+@pytest.mark.parametrize("case", RENAMED)
+def test_a_renamed_setting_is_found(case: str, tmp_path: Path) -> None:
+    """An upgrade does not take an earlier name for an answer that was never given."""
+    lines, expected = RENAMED[case]
+    ini = tmp_path / "ini"
+    ini.write_text(f"[params]\n{lines}", encoding="utf-8")
+    pairs = "\nRENAMED='mailboxes_dir=folder mail_domain=domain' ini=$0\n"
+    done = subprocess.run(
+        ["sh", "-euc", f'{functions()}{pairs}echo "<$(value_of mail_domain)>"', str(ini)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected

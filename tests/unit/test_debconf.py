@@ -3,8 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+from chatmail_relay import earlier
 from chatmail_relay.debconf import NO_DOMAIN, SYNCED, carry_over, new_ini
 from chatmail_relay.debconf_templates import asked
+from chatmail_relay.earlier import Earlier
 from chatmail_relay.errors import SettingsError
 from chatmail_relay.settings import DEFAULT_PATH, Settings, default_text
 from chatmail_relay.tree import Found, Tree
@@ -95,3 +97,25 @@ def test_broken_ini_is_not_overwritten(tree: Tree) -> None:
     with pytest.raises(SettingsError, match=r"chatmail\.ini:3: bogus"):
         carry_over(Debconf(mail_domain="a.b"), tree, print)
     assert "bogus" in ini(tree)
+
+
+@pytest.fixture
+def _renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = {"operator": Earlier("0.2.0", "operator_name")}
+    monkeypatch.setattr(earlier, "EARLIER", later)
+
+
+@pytest.mark.usefixtures("_renamed")
+def test_earlier_names_are_left_to_apply(tree: Tree) -> None:
+    """An upgrade that changes no answer leaves the file alone; an answer carries names over."""
+    text = "[params]\nmail_domain = _alpha.lab\n# us\noperator = Carol\n"
+    tree.put(INI, Found(text.encode(), None, 0, 0, 0o600))
+    said: list[str] = []
+    assert carry_over(Debconf(mail_domain="_alpha.lab"), tree, said.append) == 0
+    assert (ini(tree), said) == (text, [])
+    answers = Debconf(mail_domain="_alpha.lab", registration="closed")
+    assert carry_over(answers, tree, said.append) == 0
+    assert "# us\n# operator is operator_name since version 0.2.0.\noperator_name = Carol\n" in ini(
+        tree
+    )
+    assert len(said) == 1

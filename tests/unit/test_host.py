@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from chatmail_relay.errors import OperatorError
-from chatmail_relay.host import ECHOBOT, read_host
+from chatmail_relay.host import ECHOBOT, SHARED, can_mount, read_host
 
 from tests.unit.test_cli import STATUS
 
@@ -77,3 +77,38 @@ def test_site_on_80(root: Path, what: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     assert read_host(root).site_on_80 is expected
+
+
+SHARING = {
+    "nothing": ("server { listen 8080; }", False),
+    "it": (f"server {{ listen {SHARED} ssl proxy_protocol; }}", True),
+    "without options": (f"server {{ listen {SHARED}; }}", True),
+    "in a comment": (f"# listen {SHARED};", False),
+    "another port": (f"server {{ listen {SHARED}3; }}", False),
+}
+
+
+@pytest.mark.parametrize("what", SHARING)
+def test_site_on_443(root: Path, what: str) -> None:
+    """A site that wants to be reached there says so by where it listens."""
+    text, expected = SHARING[what]
+    (root / "etc/nginx/conf.d").mkdir(parents=True)
+    (root / "etc/nginx/conf.d/a.conf").write_text(text, encoding="utf-8")
+    assert read_host(root).site_on_443 is expected
+
+
+CAPABILITIES = {
+    "all": ("CapEff:\t000001ffffffffff\n", True),
+    "a container's": ("Name:\tsystemd\nCapEff:\t00000000a80425fb\nCapBnd:\t0\n", False),
+    "not said": ("Name:\tsystemd\n", True),
+}
+
+
+@pytest.mark.parametrize("what", CAPABILITIES)
+def test_can_mount(root: Path, what: str) -> None:
+    """It is the first process, systemd, that mounts for units."""
+    assert can_mount(root)
+    text, expected = CAPABILITIES[what]
+    (root / "proc/1").mkdir(parents=True)
+    (root / "proc/1/status").write_text(text, encoding="ascii")
+    assert can_mount(root) is expected

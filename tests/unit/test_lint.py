@@ -54,3 +54,20 @@ def test_shell_scripts_are_known_by_their_first_line() -> None:
     scripts = lint.shell_scripts()
     assert {"bootstrap", "debian/tidy-venv", "packaging/archive-keyring/build"} <= set(scripts)
     assert "debian/rules" not in scripts
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "clean"),
+    [
+        (0, "", True),
+        (0, "N: 3 hints overridden (3 info)\n", True),
+        (2, "E: a: fault [x]\n", False),
+        (2, "W: a: fault [x]\n", False),
+        (0, "N: what it is\nI: a: trifle [x]\n", False),
+        (0, "P: a source: less than that [x]\n", False),
+        (1, "", False),
+    ],
+)
+def test_every_tag_of_lintian_is_to_be_mended(code: int, words: str, clean: bool) -> None:
+    """Also those for which it does not fail by itself; and a failure without words is one."""
+    assert (lint.said_by_lintian(code, words) == "") is clean

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from devtools import repo
+from devtools import archive_key, repo
+from devtools.progress import Progress
 from devtools.run import Failure
 from devtools.sources import REPOSITORY
 
@@ -15,7 +16,7 @@ def test_each_suite_is_described() -> None:
     assert [line for line in described[1].splitlines() if line.startswith("Codename")] == [
         "Codename: trixie"
     ]
-    assert all("SignWith: yes" in part for part in described)
+    assert all("Origin: chatmail-relay" in part for part in described)
 
 
 def test_unattended_upgrades_looks_for_what_is_published() -> None:
@@ -35,3 +36,16 @@ def test_only_built_suites_are_published(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "trixie").mkdir()
     (tmp_path / "trixie/chatmail-relay_1.0_amd64.changes").touch()
     assert repo.built_suites() == ["trixie"]
+
+
+def test_only_a_repository_is_refreshed(tmp_path: Path) -> None:
+    """Where none was made the answer says how to make one."""
+    with pytest.raises(Failure, match=r"there is no repository in .*\n.*bootstrap repo"):
+        repo.refresh(Progress("test"), tmp_path)
+
+
+def test_the_key_stays_out_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place from which it could be committed or published is refused."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(REPOSITORY / "dist"))
+    with pytest.raises(Failure, match="inside the checkout"):
+        archive_key.home()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devtools import roots
+from devtools.release import PROJECTS
 from devtools.run import Failure
 from devtools.sources import (
     CONFIG,
@@ -130,7 +131,10 @@ def test_sources_hold_what_git_does_not_ignore() -> None:
 
 
 def test_one_version_everywhere() -> None:
-    """The daemons' distribution has the version of debian/changelog."""
+    """Each Python project has the version of debian/changelog, which a release gives to all."""
     first = (REPOSITORY / "debian/changelog").read_text(encoding="utf-8").splitlines()[0]
-    project = tomllib.loads((REPOSITORY / "chatmaild/pyproject.toml").read_text(encoding="utf-8"))
-    assert first.startswith(f"chatmail-relay ({project['project']['version']}) ")
+    names = [name for name in exported(["."]) if name.endswith("pyproject.toml")]
+    assert names == sorted(PROJECTS)
+    for name in names:
+        project = tomllib.loads((REPOSITORY / name).read_text(encoding="utf-8"))["project"]
+        assert first.startswith(f"chatmail-relay ({project['version']}) "), name

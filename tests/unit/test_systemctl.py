@@ -40,3 +40,29 @@ def test_the_journal_of_postfix() -> None:
     """A hint finds what Postfix says, whichever unit is Postfix."""
     assert "-u 'postfix*' -n" in systemctl.journal_hint(POSTFIX)
     assert f"-u {DOVECOT} -n" in systemctl.journal_hint(DOVECOT)
+
+
+@pytest.mark.parametrize(
+    ("unit", "kind", "forgotten"),
+    [
+        (POSTFIX, "disabled", [[POSTFIX], [POSTFIX_INSTANCE]]),
+        (POSTFIX, "enabled-runtime", [[POSTFIX]]),
+        (DOVECOT, "disabled", [[DOVECOT]]),
+    ],
+)
+def test_restart(
+    unit: str, kind: str, forgotten: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an upgrade from Debian 12 leaves of Postfix makes room, and is no failure."""
+    said: list[list[str]] = []
+
+    def run(words: Sequence[str], *, check: bool = True) -> "CompletedProcess[str]":
+        said.append(list(words))
+        return CompletedProcess(words, 0, f"{kind}\n", "")
+
+    monkeypatch.setattr("chatmail_relay.systemctl.run", run)
+    systemctl.restart(unit)
+    assert [words[2:] for words in said if words[1] == "reset-failed"] == forgotten
+    assert said[-1] == ["systemctl", "--quiet", "restart", unit]
+    stopped = [words[3] for words in said if words[2] == "stop"]
+    assert stopped == [words[0] for words in forgotten[1:]]

@@ -1,7 +1,7 @@
 """The templates, as whole configurations and in what must hold in each of them."""
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import pytest
@@ -131,9 +131,9 @@ def postfix(golden: Golden) -> str:
 
 @each_golden
 def test_units_see_the_resolver_of_the_relay(golden: Golden) -> None:
-    """Postfix asks our resolver."""
+    """Postfix asks our resolver, where systemd can let it."""
     bind = "BindReadOnlyPaths=/etc/chatmail-relay/resolv.conf:/etc/resolv.conf"
-    assert bind in drop_in_of(golden, postfix(golden))
+    assert (bind in drop_in_of(golden, postfix(golden))) is golden.host.mounts
     assert "nameserver 127.0.0.83\n" in text(golden, "etc/chatmail-relay/resolv.conf")
 
 
@@ -163,3 +163,20 @@ def test_paths_are_absolute_and_once() -> None:
     paths = [file.path for file in PLAIN.plan().files]
     assert len(paths) == len(set(paths))
     assert all(path.is_absolute() and isinstance(path, PurePosixPath) for path in paths)
+
+
+UNITS_OF_OURS = sorted((Path(__file__).parents[2] / "debian").glob("chatmail-relay.*.service"))
+MOUNTING = ("LogNamespace=", "BindPaths=", "BindReadOnlyPaths=", "TemporaryFileSystem=")
+
+
+@pytest.mark.parametrize("unit", UNITS_OF_OURS, ids=lambda path: path.name.split(".")[1])
+def test_units_start_in_a_container_that_may_not_mount(unit: Path) -> None:
+    """systemd would refuse those that ask to see other files; a drop-in takes that away."""
+    text = unit.read_text(encoding="utf-8")
+    assert "DynamicUser=yes" not in text
+    if any(option in text for option in MOUNTING):
+        name = f"{unit.name.split('.')[1]}.service.d/60-without-mounts.conf"
+        sources = [item.source for item in TEMPLATES if item.target.endswith(f"/{name}")]
+        assert len(sources) == 1, unit.name
+        drop_in = (PACKAGE / "templates" / sources[0]).read_text(encoding="utf-8")
+        assert all(f"{option}\n" in drop_in for option in MOUNTING)

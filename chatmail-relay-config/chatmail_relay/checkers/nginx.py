@@ -34,5 +34,6 @@ def _check_guests(dump: str, ours: str) -> None:
             raise OperatorError(
                 f"{file}:{line}: a site of this host listens on port {found['port']}, "
                 "which the relay needs",
-                "Nothing was changed. Move that site to another port or machine, then apply again.",
+                "Nothing was changed. Move that site to another port or machine, then apply again; "
+                "`chatmail-relay check` says how a site is reached on 443 beside the relay.",
             )

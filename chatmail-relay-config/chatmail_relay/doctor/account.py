@@ -6,6 +6,8 @@ password is another one for each run, so none is kept.
 
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from chatmail_relay.doctor.finding import Finding, fault, fine
 from chatmail_relay.doctor.world import Identity, World
@@ -23,6 +25,18 @@ def look(world: World) -> Finding:
     if answer == "ok":
         world.identity = identity
     return judge(answer, identity.address)
+
+
+@contextmanager
+def left_as_it_was(world: World) -> Iterator[None]:
+    """Delete the account after the `with` when it was not there before."""
+    settings = world.settings
+    mailbox = settings.domain_dir / f"{NAME}@{settings.address_domain}"
+    had = world.tree.real(mailbox).exists()
+    yield
+    if world.identity is not None and not had:
+        with suppress(OSError):
+            ask(str(world.tree.real(SOCKET)), "remove", world.timeout)
 
 
 def ask(path: str, line: str, timeout: float) -> str:

@@ -2,12 +2,31 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
+import dns.message
+import dns.name
+
+from chatmail_relay.dnscommand import RESOLVER
+from chatmail_relay.dnsjudge import Unanswered
+from chatmail_relay.dnswire import Wire
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.world import World
+from chatmail_relay.settings import Settings
 
 PATIENCE = 4.0
 """Seconds for an allocation: packets may get lost."""
+NO_CAPACITY = "508"
+KINDS = ("A", "AAAA")
+
+
+class Asks(Protocol):
+    """What asks a server of the DNS."""
+
+    def ask(
+        self, address: str, name: dns.name.Name, kind: str, *, recursive: bool = False
+    ) -> dns.message.Message:
+        """The answer; raises Unanswered."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +60,20 @@ def look(world: World) -> Finding:
         return judge("", f"no answer within {PATIENCE:g} s", credential.port)
     except (OSError, ValueError, KeyError) as error:
         return judge("", str(error), credential.port)
+    if relayed[1].startswith(NO_CAPACITY) and nowhere(world.settings, Wire(timeout=world.timeout)):
+        return skipped("calls get no help until DNS has an address of the relay")
     return judge(*relayed, credential.port)
+
+
+def nowhere(settings: Settings, wire: Asks) -> bool:
+    """Whether no address can be relayed: chatmail-turn's are those in DNS, which has none yet."""
+    if settings.turn_public_addresses or settings.is_address_literal:
+        return False
+    name = dns.name.from_text(settings.mail_domain)
+    try:
+        return not any(wire.ask(RESOLVER, name, kind, recursive=True).answer for kind in KINDS)
+    except Unanswered:
+        return False
 
 
 async def _allocate(host: str, credential: Credential) -> tuple[str, str]:

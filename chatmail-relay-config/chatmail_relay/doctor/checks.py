@@ -92,6 +92,13 @@ def checks(world: World) -> list[Check]:
             explained_by=(CONFIGURATION, "tls"),
         ),
         Check(
+            "join",
+            "addresses for new users",
+            bound(web.join),
+            needs=those("nginx", "newemail"),
+            explained_by=(CONFIGURATION, "tls"),
+        ),
+        Check(
             "notifications",
             "notification server",
             bound(web.notifications),

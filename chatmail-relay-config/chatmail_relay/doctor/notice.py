@@ -1,4 +1,4 @@
-"""Tells the relay's contact by mail what the doctor has found.
+"""Tells the relay's contact by mail what the doctor has found, or what became of an upgrade.
 
 The mail is in clear words, which no user of the relay could send: root hands it to the listener
 behind the filter, where OpenDKIM signs it. Nobody gets a report if it cannot be delivered.
@@ -6,7 +6,7 @@ behind the filter, where OpenDKIM signs it. Nobody gets a report if it cannot be
 
 import smtplib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.message import EmailMessage
 from email.utils import formataddr, formatdate, make_msgid
 
@@ -30,36 +30,49 @@ class _Local(smtplib.SMTP):
 
 
 def message(world: World, findings: Mapping[str, Finding]) -> EmailMessage:
-    """The mail. Its subject is hidden on its way, as that of all mail; so the sender's name says
-    what there is."""
+    """The mail about what an examination has found."""
     domain, found = world.settings.mail_domain, faults(findings)
-    mail = EmailMessage()
-    sender = f"doctor@{world.settings.address_domain}"
-    mail["From"] = formataddr((f"{domain}: {', '.join(found)}"[:70], sender))
-    mail["To"] = world.settings.admin_contact
-    mail["Subject"] = summary(domain, findings)
-    mail["Date"] = formatdate(world.clock())
-    mail["Message-ID"] = make_msgid(domain=domain)
-    mail["Auto-Submitted"] = "auto-generated"
     lines = ["The daily examination of this chatmail relay found something.", ""]
     lines += explanation(domain, findings)
     lines += ["", "`chatmail-relay doctor` on the relay looks again."]
+    return compose(world, ", ".join(found), summary(domain, findings), lines)
+
+
+def compose(world: World, short: str, subject: str, lines: Iterable[str]) -> EmailMessage:
+    """A mail to the contact. Its subject is hidden on its way, as that of all mail; so the sender's
+    name says in SHORT what there is."""
+    domain = world.settings.mail_domain
+    mail = EmailMessage()
+    sender = f"doctor@{world.settings.address_domain}"
+    mail["From"] = formataddr((f"{domain}: {short}"[:70], sender))
+    mail["To"] = world.settings.admin_contact
+    mail["Subject"] = subject
+    mail["Date"] = formatdate(world.clock())
+    mail["Message-ID"] = make_msgid(domain=domain)
+    mail["Auto-Submitted"] = "auto-generated"
     mail.set_content("\n".join(lines) + "\n")
     return mail
 
 
 def send(world: World, findings: Mapping[str, Finding]) -> str:
-    """Send it; in words, what was done. Raises OperatorError."""
+    """Tell what was found; in words, what was done. Raises OperatorError."""
+    return deliver(world, lambda: message(world, findings))
+
+
+def deliver(world: World, made: Callable[[], EmailMessage]) -> str:
+    """Send the mail MADE, if there is anybody to send it to; in words, what was done.
+
+    Raises OperatorError.
+    """
     contact = world.settings.admin_contact
     if not contact:
         return "nobody is told by mail: admin_contact is empty"
     if world.settings.is_address_literal:
         return "nobody is told by mail: a relay without a name sends none to others"
-    mail = message(world, findings)
     path = str(world.tree.real(LISTENER))
     try:
         with _Local(path, 0, "localhost", timeout=TIMEOUT) as client:
-            client.send_message(mail, from_addr="", to_addrs=[contact])
+            client.send_message(made(), from_addr="", to_addrs=[contact])
     except (OSError, smtplib.SMTPException) as error:
         raise OperatorError(
             f"the contact could not be told by mail: {error}", "See `chatmail-relay doctor`."

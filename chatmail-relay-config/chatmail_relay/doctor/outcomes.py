@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from chatmail_relay.systemctl import journal
+
 HOUR, DAY = 3600.0, 86_400.0
 OUTCOMES = ("delivered", "sent", "delayed", "failed", "refused")
 """To a mailbox here; to another server; to be tried again; given up; not accepted."""
@@ -27,7 +29,7 @@ class Outcomes:
 def read(now: float) -> Outcomes:
     """Count what the journal says."""
     command = [
-        *("journalctl", "--namespace=chatmail", "--quiet", "--no-pager", "--output=short-unix"),
+        *("journalctl", journal(), "--quiet", "--no-pager", "--output=short-unix"),
         f"--since=@{int(now - DAY)}",
     ]
     with subprocess.Popen(

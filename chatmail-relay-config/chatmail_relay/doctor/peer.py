@@ -28,6 +28,7 @@ from chatmail_relay.doctor.openpgp import Key, join_request
 from chatmail_relay.doctor.post import Mailbox, Trouble, send
 from chatmail_relay.doctor.web import unverified_is_meant
 from chatmail_relay.doctor.world import Identity, World
+from chatmail_relay.systemctl import journal
 
 PATIENCE = 45.0
 """Seconds until the answer: both ways may first have to find port 25 closed."""
@@ -156,17 +157,17 @@ def _journal(since: float) -> str:
     identifiers = [word for name in _LISTENERS for word in ("-t", name)]
     return run(
         [
-            *("journalctl", "--namespace=chatmail", "--quiet", "--no-pager", "--output=json"),
+            *("journalctl", journal(), "--quiet", "--no-pager", "--output=json"),
             *("--output-fields=SYSLOG_IDENTIFIER,MESSAGE", f"--since=@{int(since)}", *identifiers),
         ],
         check=False,
     ).stdout
 
 
-def way(journal: str, sender: str, recipient: str) -> str:
+def way(log: str, sender: str, recipient: str) -> str:
     """By which listener mail for RECIPIENT came in: smtp, https, or empty where none says so."""
     found = ""
-    for line in journal.splitlines():
+    for line in log.splitlines():
         entry = json.loads(line)
         text = str(entry.get("MESSAGE", "")).lower()
         if "proxy-accept" in text and f"to=<{recipient.lower()}>" in text:

@@ -15,6 +15,8 @@ from chatmail_relay.doctor.report import faults
 from chatmail_relay.output import say
 from chatmail_relay.tree import Tree
 from chatmail_relay.units import units_of
+from chatmail_relay.upgrade import words
+from chatmail_relay.upgrade.state import Outcome, outcome
 
 QUICK = (CONFIGURATION, "disk", "keys", "certificate", "queue", "pushes", "versions")
 """Checks that ask nobody else, beside those of units."""
@@ -28,7 +30,7 @@ def status(options: argparse.Namespace) -> int:
     quick = [check for check in checks(world) if check.name in names]
     findings = examine(quick, Watcher(_nothing, _nothing_found))
     view, examined = read(world), last(world.tree)
-    needs = list(to_do(findings, examined, world.clock()))
+    needs = [*upgrades(outcome(world.tree)), *to_do(findings, examined, world.clock())]
     if options.json:
         say(json.dumps({**view.values(), "to_do": needs, "healthy": not needs}, indent=2))
     else:
@@ -43,6 +45,13 @@ def _nothing(_check: Check) -> None:
 
 def _nothing_found(_check: Check, _finding: Finding) -> None:
     return
+
+
+def upgrades(last: Outcome | None) -> Iterator[dict[str, str]]:
+    """What became of the last upgrade, if it was not good and the admin has not resumed."""
+    if last is not None:
+        held = "; nothing more comes from the relay's repository" if last.held else ""
+        yield {"what": f"upgrade: {words.summary(last)}{held}", "next": "chatmail-relay upgrade"}
 
 
 def to_do(

@@ -1,5 +1,6 @@
-"""What the relay serves and needs over HTTP: MTA-STS, the relay for streams, notifications."""
+"""What the relay serves and needs over HTTP: MTA-STS, streams, addresses, notifications."""
 
+import json
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from chatmail_relay.doctor.naming import LITERAL
 from chatmail_relay.doctor.tls import fingerprint
 from chatmail_relay.doctor.world import World
 
-OK, SERVER_ERROR = 200, 500
+OK, FORBIDDEN, SERVER_ERROR = 200, 403, 500
 
 
 def mta_sts(world: World) -> Finding:
@@ -71,6 +72,50 @@ def judge_streams(status: int, text: str, url: str) -> Finding:
     )
 
 
+def join(world: World) -> Finding:
+    """Have an address handed out, as apps do for a new user; no account comes of it."""
+    settings = world.settings
+    form = {"invite": settings.invite_token} if settings.registration == "invite" else {}
+    status, text = _ask_here(world, settings.mail_domain, "/new", form=form)
+    if settings.registration == "closed":
+        return judge_closed(status, text)
+    return judge_join(status, text, settings.address_domain)
+
+
+def judge_join(status: int, text: str, domain: str) -> Finding:
+    """Whether the answer is an address of DOMAIN with a password."""
+    if status != OK:
+        return _nobody_joins(f"the answer is {status or 'none'}: {text[:80]}")
+    given = _fields(text)
+    if not given.get("email", "").endswith(f"@{domain}") or not given.get("password"):
+        return _nobody_joins(f"the answer has no address of {domain} and password")
+    return fine("/new hands out addresses")
+
+
+def judge_closed(status: int, text: str) -> Finding:
+    """Whether the answer says that nobody can join."""
+    if status == FORBIDDEN and _fields(text).get("reason"):
+        return fine("/new says that registration is closed")
+    return _nobody_joins(f"registration is closed, and the answer is {status or 'none'}")
+
+
+def _fields(text: str) -> dict[str, str]:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in given.items()} if isinstance(given, dict) else {}
+
+
+def _nobody_joins(problem: str) -> Finding:
+    return fault(
+        f"/new does not answer as it should: {problem}",
+        meaning="nobody can join by the web page or its code",
+        cause="newemail or nginx does something else than it is there for",
+        command="journalctl --namespace=chatmail -u newemail -u nginx -n 20",
+    )
+
+
 def notifications(world: World) -> Finding:
     """See whether the server that wakes phones up can be reached; it is told nothing."""
     url = world.settings.notification_url
@@ -102,8 +147,17 @@ def unverified_is_meant() -> None:
     urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 
-def _ask_here(world: World, name: str, path: str, scheme: str = "https") -> tuple[int, str]:
-    """Status and text of this machine's answer; 0 and the reason when there is none."""
+def _ask_here(
+    world: World,
+    name: str,
+    path: str,
+    scheme: str = "https",
+    form: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Status and text of this machine's answer; 0 and the reason when there is none.
+
+    With a FORM that is posted.
+    """
     import requests  # here, since it takes long to load
 
     from chatmail_relay.webprobe import NamedAdapter
@@ -114,7 +168,8 @@ def _ask_here(world: World, name: str, path: str, scheme: str = "https") -> tupl
     with requests.Session() as session:
         session.trust_env = False
         session.mount("https://", NamedAdapter(name, own))
-        return _get(session, world, f"{scheme}://{host}{path}", {"Host": name}, verify=False)
+        url, headers = f"{scheme}://{host}{path}", {"Host": name}
+        return _request(session, world, url, headers, verify=False, form=form)
 
 
 def _ask(world: World, url: str) -> tuple[int, str]:
@@ -122,20 +177,27 @@ def _ask(world: World, url: str) -> tuple[int, str]:
 
     with requests.Session() as session:
         session.trust_env = False
-        return _get(session, world, url, {}, verify=True)
+        return _request(session, world, url, {}, verify=True)
 
 
-def _get(
+def _request(
     session: "requests.Session",  # type: ignore[name-defined]  # noqa: F821
     world: World,
     url: str,
     headers: Mapping[str, str],
     *,
     verify: bool,
+    form: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     try:
-        answer = session.get(
-            url, headers=headers, timeout=world.timeout, verify=verify, allow_redirects=False
+        answer = session.request(
+            "GET" if form is None else "POST",
+            url,
+            data=form,
+            headers=headers,
+            timeout=world.timeout,
+            verify=verify,
+            allow_redirects=False,
         )
     except OSError as error:
         return 0, _reason(error)

@@ -42,6 +42,8 @@ apply.perform = perform_or_die
 cli.main(["apply"])
 """
 KILLED = 137
+BOOTS = (5, 10)
+"""The steps after which the machine loses its power, or is shut down."""
 PATIENCE = 60.0
 """Seconds for which an app tries again to send a message."""
 
@@ -92,10 +94,10 @@ def switch(relay: Relay, size: int) -> None:
     relay.edit({"max_message_size": str(size), "imap_compress": compress})
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.long)])
 def test_steps_killed(relay: Relay, every: int) -> None:
     """After recovery, the next apply or a boot the files are the old ones or the new ones, and the
-    daemons run with them; nobody helps. The last steps are killed in any case."""
+    daemons run with them; nobody helps. Boots and the last steps are among them in any case."""
     states = {}
     for size in reversed(SIZES):
         switch(relay, size)
@@ -108,7 +110,7 @@ def test_steps_killed(relay: Relay, every: int) -> None:
     relay.apply()
     assert count > 12
     outcomes = []
-    for step in sorted({*range(0, count, every), count - 2, count - 1}):
+    for step in sorted({*range(0, count, every), *BOOTS, count - 2, count - 1}):
         switch(relay, new)
         kill(relay, step)
         end(relay, step)
@@ -130,8 +132,8 @@ def test_steps_killed(relay: Relay, every: int) -> None:
 
 def end(relay: Relay, step: int) -> None:
     """Most interrupted applies are ended by the command for it, two by a boot."""
-    if step in (5, 10):
-        relay.machine.kill() if step == 5 else relay.machine.poweroff()
+    if step in BOOTS:
+        relay.machine.kill() if step == BOOTS[0] else relay.machine.poweroff()
         relay.machine.boot()
         relay.machine.wait_running()
     else:

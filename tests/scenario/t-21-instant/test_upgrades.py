@@ -3,23 +3,16 @@
 Newer Dovecots are made on the machine: one with the same plugin interface, two with another one.
 """
 
-import contextlib
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from tests.clients.idle import Idler, deliver
 from tests.clients.relay import Relay
+from tests.clients.traffic import mail_flows
 from tests.lab import Lab, newer
 from tests.lab.installing import Repository
 
 AT_ONCE = 0.25  # seconds, half of Dovecot's own delay
 TRIES = 4
-PAUSE = 0.1  # seconds from one message to the next
-PATIENCE = 60.0  # seconds until mail flows again, at most
 PLENTY = 100_000
 NONINTERACTIVE = {"DEBIAN_FRONTEND": "noninteractive"}
 MINUTES = 300.0
@@ -36,51 +29,6 @@ def busy(fresh_relay: Relay) -> Relay:
         max_user_send_burst=PLENTY,
     )
     return fresh_relay
-
-
-class Writer(threading.Thread):
-    """Somebody who writes one message after the other, trying again until each is taken."""
-
-    def __init__(self, relay: Relay) -> None:
-        super().__init__()
-        self._relay = relay
-        self._sender, self.receiver = relay.signup(), relay.signup()
-        self._over = threading.Event()
-        self.taken: list[bytes] = []
-
-    def run(self) -> None:
-        """Write until it is over."""
-        while not self._over.wait(PAUSE):
-            with contextlib.suppress(AssertionError, OSError, EOFError):
-                self.taken.append(self._relay.send(self._sender, self.receiver.address))
-
-    def some(self) -> None:
-        """Wait until two more messages were taken: one may have been under way before."""
-        wanted, deadline = len(self.taken) + 2, time.monotonic() + PATIENCE
-        while len(self.taken) < wanted:
-            assert time.monotonic() < deadline, f"nothing is taken in {PATIENCE} s"
-            time.sleep(PAUSE)
-
-    def end(self) -> None:
-        """Write no more."""
-        self._over.set()
-        self.join()
-
-
-@contextmanager
-def mail_flows(relay: Relay) -> Iterator[None]:
-    """Somebody writes, each message that is taken arrives, and people log in afterwards."""
-    writer = Writer(relay)
-    writer.start()
-    try:
-        writer.some()
-        yield
-        writer.some()
-    finally:
-        writer.end()
-    for mark in writer.taken:
-        relay.wait_for_mail(writer.receiver, mark, PATIENCE)
-    assert relay.can_log_in(writer.receiver)
 
 
 def apt(relay: Relay, words: str, options: str = "") -> str:

@@ -1,5 +1,6 @@
 """Purpose: the rules that the relay prints open what it needs in a firewall that drops the rest."""
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -92,3 +93,31 @@ def test_ufw(relay: Relay, firewalls: None) -> None:
     opened = re.findall(r"-A ufw-user-input -p \w+ .*--dports? ([\d,:]+) -j ACCEPT", done.stdout)
     ports = ",".join(opened).split(",")
     assert {*map(str, OPEN), "3478", "49152:65535"} <= set(ports), done.stdout
+
+
+def said_of_ports(relay: Relay) -> dict[str, str]:
+    """What `chatmail-relay check` says of the firewall, by the weight that it has."""
+    found = json.loads(relay.machine.run("chatmail-relay check --json").stdout)
+    return {
+        weight: matter["what"]
+        for weight in ("to_do", "shared")
+        for matter in found[weight]
+        if "ufw" in matter["what"]
+    }
+
+
+def test_ufw_is_read(relay: Relay, firewalls: None) -> None:
+    """`check` names what ufw keeps closed, and is content with the rules that were printed."""
+    machine = relay.machine
+    switch = "sed -i s/^ENABLED=.*/ENABLED={}/ /etc/ufw/ufw.conf"
+    try:
+        machine.run(switch.format("yes"))
+        closed = said_of_ports(relay)["to_do"]
+        assert closed.startswith("ufw does not let everybody in on 25/tcp, 465/tcp"), closed
+        # While it is off, its rules are written down and not loaded.
+        machine.run(switch.format("no"))
+        machine.run("chatmail-relay firewall --format ufw | sed -n '/^ufw/p' | sh -e")
+        machine.run(switch.format("yes"))
+        assert said_of_ports(relay) == {"shared": "ufw lets in what the relay is there for"}
+    finally:
+        machine.run(switch.format("no"))

@@ -38,6 +38,7 @@ UNIT = {unit.name: unit for unit in UNITS}
 KEY = Secret("/k", 0o600, rsa=True, bits=2048)
 TEXT = Secret("/t", 0o600, text="0123456789abcdef" * 4)
 POLICY = "version: STSv1\nmode: enforce\nmx: chat.example.org\nmax_age: 86400\n"
+JOIN = '{"email": "abc@_alpha.lab", "password": "secret"}'
 RIGHT = Verdict("chat.example.org", "A", "right", True)
 
 
@@ -75,6 +76,8 @@ FINE: dict[str, Callable[[], Finding]] = {
     ),
     "mta-sts": lambda: web.judge_policy(200, POLICY, "chat.example.org"),
     "streams": lambda: web.judge_streams(200, "", "https://chat.example.org"),
+    "join": lambda: web.judge_join(200, JOIN, "_alpha.lab"),
+    "nobody may join": lambda: web.judge_closed(403, '{"reason": "registration is closed"}'),
     "notifications": lambda: web.judge_notifications(405, "", "https://push.lab/notify"),
     "account": lambda: account.judge("ok", "doctor@_alpha.lab"),
     "mail": lambda: mail.judge(0.3),
@@ -145,6 +148,13 @@ FAULTS: dict[str, tuple[Callable[[], Finding], str]] = {
     "no policy": (lambda: web.judge_policy(404, "", "chat.example.org"), "the answer is 404"),
     "other host": (lambda: web.judge_policy(200, POLICY, "other.org"), "does not name other.org"),
     "streams": (lambda: web.judge_streams(502, "Bad", "https://a.lab"), "502 Bad"),
+    "join refused": (lambda: web.judge_join(502, "Bad", "a.lab"), "502: Bad"),
+    "join unanswered": (lambda: web.judge_join(0, "refused", "a.lab"), "none: refused"),
+    "join elsewhere": (lambda: web.judge_join(200, JOIN, "a.lab"), "no address of a.lab"),
+    "join a list": (lambda: web.judge_join(200, "[]", "a.lab"), "no address"),
+    "join a page": (lambda: web.judge_join(200, "<html>", "a.lab"), "no address"),
+    "join though closed": (lambda: web.judge_closed(200, JOIN), "registration is closed"),
+    "closed without a word": (lambda: web.judge_closed(403, "<html>"), "the answer is 403"),
     "notifications": (lambda: web.judge_notifications(0, "refused", "https://a.lab/n"), "refused"),
     "server error": (lambda: web.judge_notifications(503, "", "https://a.lab/n"), "a.lab"),
     "blocked account": (lambda: account.judge("refused\tit is blocked", "d"), "it is blocked"),

@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import dns.message
+import dns.name
+import dns.rrset
 import pytest
+from chatmail_relay.dnsjudge import Unanswered
 from chatmail_relay.doctor import (
     calls,
     naming,
@@ -164,6 +168,44 @@ def test_credentials_for_calls() -> None:
     found = calls.parse("a.lab:3478:1800000000:pass=")
     assert found == calls.Credential("a.lab", 3478, "1800000000", "pass=")
     assert [calls.parse(text) for text in ("", "a:b:c:d", "a:1:b")] == [None] * 3
+
+
+class Answering:
+    """A resolver which knows some names' addresses, or answers nothing at all."""
+
+    def __init__(self, *known: tuple[str, str], silent: bool = False) -> None:
+        self._known = known
+        self._silent = silent
+
+    def ask(
+        self, address: str, name: dns.name.Name, kind: str, *, recursive: bool = False
+    ) -> dns.message.Message:
+        assert (address, recursive) == ("127.0.0.83", True)
+        if self._silent:
+            raise Unanswered("no answer")
+        made = dns.message.make_response(dns.message.make_query(name, kind))
+        if (name.to_text(), kind) in self._known:
+            text = "192.0.2.1" if kind == "A" else "2001:db8::1"
+            made.answer.append(dns.rrset.from_text(name, 60, "IN", kind, text))
+        return made
+
+
+@pytest.mark.parametrize(
+    ("changes", "resolver", "nowhere"),
+    [
+        ({}, Answering(), True),
+        ({}, Answering(("b.example.", "A")), True),
+        ({}, Answering(("a.example.", "A")), False),
+        ({}, Answering(("a.example.", "AAAA")), False),
+        ({}, Answering(silent=True), False),
+        ({"turn_public_addresses": "192.0.2.7"}, Answering(silent=True), False),
+        ({"mail_domain": "192.0.2.7"}, Answering(silent=True), False),
+    ],
+)
+def test_addresses_for_calls(changes: dict[str, str], resolver: Answering, nowhere: bool) -> None:
+    """Only where none are given and DNS says that there are none, calls cannot be relayed yet."""
+    made = settings(**{"mail_domain": "a.example", **changes})
+    assert calls.nowhere(made, resolver) == nowhere
 
 
 def test_outcomes() -> None:

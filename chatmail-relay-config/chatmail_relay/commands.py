@@ -27,6 +27,8 @@ from chatmail_relay.version import version
 
 UNAPPLIED = INI.with_name("chatmail.ini.unapplied")
 """Edits of the ini that a rollback would lose."""
+BY_UPGRADE = {"DPKG_MAINTSCRIPT_PACKAGE": "chatmail-relay"}
+"""In the environment of what dpkg(1) runs, and so of an apply that no person asked for."""
 
 
 def apply(options: argparse.Namespace) -> int:
@@ -142,7 +144,7 @@ def _carry_out(
 
 def _count_for_upgrades(tree: Tree, entry: Entry) -> None:
     """What a person applies while an upgrade is being judged is nothing that it brought."""
-    if "DPKG_MAINTSCRIPT_PACKAGE" not in os.environ:
+    if not BY_UPGRADE.keys() & os.environ.keys():
         state.applied_by_hand(tree, entry.number)
 
 

@@ -23,6 +23,11 @@ def judged(machine: Machine, patience: float = MINUTES) -> str:
         if not pending and state in ("inactive", "failed"):
             return state
         if time.monotonic() > deadline:
-            said = machine.run(["journalctl", "--no-pager", "-n", "50", "-u", UNIT], check=False)
-            raise Failure(f"{machine.name}: an upgrade is not judged:\n{said.stdout}")
+            raise Failure(f"{machine.name}: an upgrade is not judged:\n{judgement(machine)}")
         time.sleep(PAUSE)
+
+
+def judgement(machine: Machine) -> str:
+    """What the unit said, and why it took something back."""
+    show = ["journalctl", "--no-pager", "-n", "50", "-u", UNIT]
+    return machine.run(show, check=False).stdout

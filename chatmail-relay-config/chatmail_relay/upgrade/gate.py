@@ -1,5 +1,8 @@
 """Decides on an upgrade: it stays, or what was there before comes back, step by step.
 
+Files that are not as they were applied are made again: a maintainer script may change one after
+the relay's own trigger has run. What is still wrong is reason to go back.
+
 First the configuration from before. Where that helps, and the upgrade had put edits of chatmail.ini
 into effect or brought no packages of ours, it was the configuration. Otherwise our packages come
 back, too, since they would make the same configuration again. Then the relay's repository is held,
@@ -18,6 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from chatmail_relay.doctor.checks import CONFIGURATION
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.undo import Say
 from chatmail_relay.upgrade.packages import OPTIONAL, Package
@@ -59,6 +63,9 @@ class Machine(Protocol):
 
     def configure(self) -> None:
         """Have dpkg end what it has begun."""
+
+    def apply(self) -> None:
+        """Have the installed program make all files again, as after an upgrade of a daemon."""
 
     def previous_configuration(self, number: int) -> None:
         """Return to an entry of the history."""
@@ -104,6 +111,8 @@ class Gate:
         self._machine = machine
         self._say = say
         self._pause = pause
+        self._applied = False
+        """Whether files have been made again: those which change once more are a fault."""
 
     def run(self) -> bool:
         """Judge until nothing is left to judge; whether all was good."""
@@ -144,7 +153,21 @@ class Gate:
             if self._machine.seen() != seen or self._machine.pending() != state:
                 return True
             found = found or self._unfinished()
-            return not found or self._condemned(state, found)
+            return not found or self._put_right(found) or self._condemned(state, found)
+
+    def _put_right(self, found: Faults) -> bool:
+        """Whether files were changed and have been made again, so that it is looked anew."""
+        if CONFIGURATION not in found or self._applied:
+            return False
+        self._applied = True
+        self._say(f"{CONFIGURATION}: {found[CONFIGURATION]}")
+        self._say("it is applied again")
+        try:
+            self._machine.apply()
+        except OperatorError as error:
+            self._say(f"warning: {error.problem}")
+            return False
+        return True
 
     def _condemned(self, state: Pending, found: Faults) -> bool:
         """Go back because of what was FOUND; whether there was no need to."""

@@ -20,6 +20,7 @@ from chatmail_relay.upgrade.copies import Copies
 from chatmail_relay.upgrade.packages import OPTIONAL, Package
 from chatmail_relay.upgrade.state import Faults, Outcome, Pending
 
+APPLY = ("chatmail-relay", "apply")
 REMEMBER = ("chatmail-relay", "upgrade", "remember")
 """The installed program keeps itself, since it is what was found to work."""
 
@@ -57,6 +58,9 @@ class ThisMachine:
 
     def configure(self) -> None:
         packages.configure_pending()
+
+    def apply(self) -> None:
+        run(APPLY, env=commands.BY_UPGRADE, timeout=packages.MINUTES)
 
     def previous_configuration(self, number: int) -> None:
         commands.rollback(

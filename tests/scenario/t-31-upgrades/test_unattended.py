@@ -19,6 +19,7 @@ from tests.clients.traffic import a_stranger, a_user, mail_flows
 from tests.clients.watch import Watch, asks
 from tests.lab import Machine
 from tests.lab.installing import INSTALL_SECONDS, KEYRING
+from tests.lab.judging import judged, judgement
 from tests.lab.releases import OURS, Releases, edited
 from tests.scenario.conftest import DOMAIN, Several
 
@@ -28,8 +29,6 @@ DAEMONS = ("dovecot-core", "dovecot-imapd", "nginx", "nginx-common", "postfix")
 WATCH = 0.5  # seconds from one look at a service to the next
 PLENTY = 100_000
 LOG = "/var/log/unattended-upgrades/unattended-upgrades-dpkg.log"
-JUDGED = "while test -e /var/lib/chatmail-relay/upgrade/pending.json; do sleep 0.2; done"
-"""Returns when the relay has seen for itself whether it works after the upgrade."""
 
 OWN = """
 # Carol runs this; call her first
@@ -69,7 +68,9 @@ CHANGES = {
         "etc/nginx/nginx.conf", "user www-data;", f"{IN_NGINX_CONF}\nuser www-data;"
     ),
     "postfix": edited(
-        "DEBIAN/postinst", "set -e\n", f'set -e\necho "{IN_MAIN_CF}" >>/etc/postfix/main.cf\n'
+        "DEBIAN/postinst",
+        "set -e\n",
+        f'set -e\n[ "$1" != configure ] || echo "{IN_MAIN_CF}" >>/etc/postfix/main.cf\n',
     ),
 }
 
@@ -137,7 +138,7 @@ def run(relay: Relay) -> Upgrade:
     ended = float(machine.read("/proc/uptime").split()[0])
     print(f"{machine.suite}: {ended - began:.0f} s\n{watch.story()}\n{done.stdout}")
     assert done.returncode == 0, done.stdout
-    machine.run(JUDGED, timeout=INSTALL_SECONDS)
+    assert judged(machine) == "inactive", judgement(machine)
     return Upgrade(relay, done.stdout, before.versions, before.files, before.ini, began)
 
 

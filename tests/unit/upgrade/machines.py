@@ -20,6 +20,10 @@ WORKS = 4
 """The configuration from before; the upgrade makes number 5."""
 
 
+EACH_TIME = "changed again and again"
+"""Somebody edits a file that is the relay's, and does so whenever it is made."""
+
+
 class Killed(BaseException):
     """The power goes."""
 
@@ -35,6 +39,8 @@ class FakeMachine:
     """After which it can; 0 is never."""
     broken: set[tuple[str, str]] = field(default_factory=set)
     broken_configuration: bool = False
+    edited: str = ""
+    """What somebody did to a file that is made from chatmail.ini."""
     always: dict[str, str] = field(default_factory=dict)
     """Faults that nothing mends."""
     slow: int = 0
@@ -130,6 +136,8 @@ class FakeMachine:
         if self.slow:
             self.slow -= 1
             found["dovecot"] = "it does not answer yet"
+        if self.edited:
+            found["configuration"] = self.edited
         return {name: said for name, said in found.items() if name not in known}
 
     def configure(self) -> None:
@@ -145,11 +153,21 @@ class FakeMachine:
             )
         self.runs += 1
 
+    def apply(self) -> None:
+        assert self.locked
+        self._step()
+        if self.unfinished or self.broken_configuration:
+            raise OperatorError("Postfix rejects its configuration")
+        if self.edited != EACH_TIME:
+            self.edited = ""
+
     def previous_configuration(self, number: int) -> None:
         assert self.locked
         assert number == WORKS
         self._step()
         self.configuration = number
+        if self.edited != EACH_TIME:
+            self.edited = ""
         self._step()
 
     def copies(self, wanted: Mapping[str, str]) -> Mapping[str, Path]:

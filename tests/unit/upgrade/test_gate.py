@@ -6,11 +6,20 @@ import pytest
 from chatmail_relay.upgrade.gate import COMPLAINT, PAUSES
 from chatmail_relay.upgrade.state import Good
 
-from tests.unit.upgrade.machines import NEW, OLD, WORKS, FakeMachine, pending, upgraded
+from tests.unit.upgrade.machines import (
+    EACH_TIME,
+    NEW,
+    OLD,
+    WORKS,
+    FakeMachine,
+    pending,
+    upgraded,
+)
 
 Make = Callable[[], FakeMachine]
 
 NEW_FILTER = {("chatmaild", "2")}
+EDITED = "changed by hand: /etc/postfix/main.cf"
 
 
 def test_a_good_upgrade_stays() -> None:
@@ -36,6 +45,24 @@ def test_daemons_may_be_slow() -> None:
     assert machine.run()
     assert machine.waits == list(PAUSES)
     assert machine.remembered == [NEW]
+
+
+def test_files_that_a_maintainer_script_changed() -> None:
+    """They are made again, which counts as the upgrade's doing, and it stays."""
+    machine = upgraded(edited=EDITED)
+    assert machine.run()
+    assert (machine.edited, machine.configuration, machine.held) == ("", WORKS + 1, False)
+    assert machine.remembered == [NEW]
+
+
+def test_power_loss_while_files_are_made_again() -> None:
+    """Killed at any step, the next boot ends it the same way."""
+    whole = upgraded(edited=EDITED)
+    whole.run()
+    for step in range(1, whole.steps + 1):
+        machine = upgraded(edited=EDITED, dies_at=step)
+        assert machine.run_until_done(), step
+        assert (machine.edited, machine.remembered, machine.outcome) == ("", [NEW], None), step
 
 
 def test_what_was_broken_before_is_no_reason() -> None:
@@ -118,6 +145,9 @@ def test_the_first_state_of_all() -> None:
 TAKEN_BACK: dict[str, Make] = {
     "a daemon": lambda: upgraded(broken=NEW_FILTER),
     "a template, and all units answer": lambda: upgraded(broken_configuration=True),
+    "a template that is refused, after an edit": lambda: upgraded(
+        broken_configuration=True, edited=EDITED
+    ),
     "a template that is refused": lambda: upgraded(
         unfinished={"chatmail-relay"}, configuration=WORKS
     ),
@@ -219,6 +249,7 @@ HELPLESS: dict[str, tuple[Make, str]] = {
         lambda: upgraded(broken=NEW_FILTER, always={"dovecot": "it crashes"}),
         "it crashes",
     ),
+    "an edit that comes again": (lambda: upgraded(edited=EACH_TIME), "again and again"),
     "no copy": (
         lambda: upgraded(broken=NEW_FILTER, kept={"chatmail-relay": "1"}),
         "no copy of chatmail-relay-config, chatmaild",

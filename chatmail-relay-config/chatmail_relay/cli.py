@@ -289,8 +289,9 @@ def _add_change_domain(command: argparse.ArgumentParser) -> None:
 
 def _command(options: argparse.Namespace) -> int:
     # Here, since completion and --help need none of it.
-    from chatmail_relay import commands, dnscommand, expirecommand, firewall, preview
+    from chatmail_relay import commands, expirecommand, firewall, preview
     from chatmail_relay.guest import command as guest
+    from chatmail_relay.zone import command as zone
 
     root: Path = getattr(options, "root", Path("/"))
     if root.resolve() == Path("/") and os.geteuid() != 0:
@@ -300,7 +301,7 @@ def _command(options: argparse.Namespace) -> int:
     run: dict[str, Callable[[argparse.Namespace], int]] = {
         "apply": commands.apply,
         "rollback": commands.rollback,
-        "dns": dnscommand.dns,
+        "dns": zone.dns,
         "firewall": firewall.firewall,
         "check": guest.check,
         "www": preview.preview,

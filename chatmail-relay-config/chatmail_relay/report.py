@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from chatmail_relay.changes import APPLIED, ORIGINALS
-from chatmail_relay.dnszone import POLICY
 from chatmail_relay.plan import KNOWN, Plan
 from chatmail_relay.work import Work
+from chatmail_relay.zone.needed import POLICY
 
 
 def summary(plan: Plan, work: Work, *, done: bool) -> Iterator[str]:

@@ -5,8 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from chatmail_relay import cli, commands, dnscommand
+from chatmail_relay import cli, commands
 from chatmail_relay.lock import exclusive
+from chatmail_relay.zone import command as zone
 
 STATUS = "".join(
     f"Package: {name}\nStatus: install ok installed\nMaintainer: x\nArchitecture: amd64\n"
@@ -68,7 +69,7 @@ def test_dns_check_without_dns(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be asked has an exit code of its own."""
-    monkeypatch.setattr(dnscommand, "resolvers", list)
+    monkeypatch.setattr(zone, "resolvers", list)
     assert run("apply", "--root", root) == 0
     assert run("dns", "--root", root, "--check") == 3
     assert "there is no resolver to ask" in capsys.readouterr().out

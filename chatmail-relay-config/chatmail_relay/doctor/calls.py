@@ -7,12 +7,12 @@ from typing import Protocol
 import dns.message
 import dns.name
 
-from chatmail_relay.dnscommand import RESOLVER
-from chatmail_relay.dnsjudge import Unanswered
-from chatmail_relay.dnswire import Wire
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.world import World
 from chatmail_relay.settings import Settings
+from chatmail_relay.zone.command import RESOLVER
+from chatmail_relay.zone.judge import Unanswered
+from chatmail_relay.zone.wire import Wire
 
 PATIENCE = 4.0
 """Seconds for an allocation: packets may get lost."""

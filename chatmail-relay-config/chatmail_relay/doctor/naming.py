@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 import dns.name
 
-from chatmail_relay.dnscheck import Check, Findings
-from chatmail_relay.dnscommand import RESOLVER, facts, resolvers
-from chatmail_relay.dnsjudge import Unanswered, Verdict
-from chatmail_relay.dnsservers import Directory, ServerView
-from chatmail_relay.dnswire import Wire
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.world import World
 from chatmail_relay.settings import Settings
 from chatmail_relay.tree import Tree
+from chatmail_relay.zone.check import Check, Findings
+from chatmail_relay.zone.command import RESOLVER, facts, resolvers
+from chatmail_relay.zone.judge import Unanswered, Verdict
+from chatmail_relay.zone.servers import Directory, ServerView
+from chatmail_relay.zone.wire import Wire
 
 ELSEWHERE = "debian.org"
 """A domain that is there; names below it which nobody has asked for are in no cache."""

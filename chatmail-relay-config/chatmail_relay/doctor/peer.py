@@ -19,9 +19,6 @@ import dns.name
 import dns.rdatatype
 
 from chatmail_relay.command import run
-from chatmail_relay.dnscommand import RESOLVER
-from chatmail_relay.dnsjudge import Unanswered
-from chatmail_relay.dnswire import Wire
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.naming import LITERAL
 from chatmail_relay.doctor.openpgp import Key, join_request
@@ -29,6 +26,9 @@ from chatmail_relay.doctor.post import Mailbox, Trouble, send
 from chatmail_relay.doctor.web import unverified_is_meant
 from chatmail_relay.doctor.world import Identity, World
 from chatmail_relay.systemctl import journal
+from chatmail_relay.zone.command import RESOLVER
+from chatmail_relay.zone.judge import Unanswered
+from chatmail_relay.zone.wire import Wire
 
 PATIENCE = 45.0
 """Seconds until the answer: both ways may first have to find port 25 closed."""

@@ -6,11 +6,11 @@ The verdict is dkimpy's (RFC 6376), with the key that the zone's own servers pub
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 
-from chatmail_relay.dnsjudge import Unanswered
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.milter import Fields, Milter, Refused
 from chatmail_relay.doctor.naming import LITERAL, published_texts
 from chatmail_relay.doctor.world import World
+from chatmail_relay.zone.judge import Unanswered
 
 SOCKET = "/var/spool/postfix/dkim/sign.sock"
 DAEMON_NAME = "ORIGINATING"

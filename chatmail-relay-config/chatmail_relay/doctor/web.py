@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from chatmail_relay import certificate
-from chatmail_relay.dnszone import POLICY
 from chatmail_relay.doctor.finding import Finding, fault, fine, skipped
 from chatmail_relay.doctor.naming import LITERAL
 from chatmail_relay.doctor.tls import fingerprint
 from chatmail_relay.doctor.world import World
+from chatmail_relay.zone.needed import POLICY
 
 OK, FORBIDDEN, SERVER_ERROR = 200, 403, 500
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from chatmail_relay.dnscheck import Findings
-from chatmail_relay.dnsjudge import Verdict
 from chatmail_relay.doctor import (
     account,
     calls,
@@ -28,6 +26,8 @@ from chatmail_relay.doctor.queues import Waiting
 from chatmail_relay.doctor.versions import Package
 from chatmail_relay.units import DOVECOT, FILTERMAIL, UNITS
 from chatmail_relay.x509 import Facts
+from chatmail_relay.zone.check import Findings
+from chatmail_relay.zone.judge import Verdict
 
 DAY = 86_400.0
 NOW = 1_800_000_000.0

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from chatmail_relay.dnsjudge import Unanswered
 from chatmail_relay.doctor import account, openpgp, signing
 from chatmail_relay.doctor.milter import NO_CONNECT, NO_HELO, Milter, Refused
+from chatmail_relay.zone.judge import Unanswered
 
 from chatmaild import mime, rules
 from tests import messages as make

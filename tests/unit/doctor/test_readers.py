@@ -7,7 +7,6 @@ import dns.message
 import dns.name
 import dns.rrset
 import pytest
-from chatmail_relay.dnsjudge import Unanswered
 from chatmail_relay.doctor import (
     calls,
     naming,
@@ -23,6 +22,7 @@ from chatmail_relay.doctor.peer import Invite
 from chatmail_relay.doctor.post import metadata_value
 from chatmail_relay.doctor.queues import Waiting
 from chatmail_relay.tree import Tree
+from chatmail_relay.zone.judge import Unanswered
 from chatmaild.pushjournal import added, removed
 from chatmaild.pushqueue import Key
 

@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 
 import pytest
-from chatmail_relay.dnszone import Record, policy_id, records, remarks
+from chatmail_relay.zone.needed import Record, policy_id, records, remarks
 
-from tests.unit.relayzone import DOMAIN, KEY, facts
+from tests.unit.zone.relayzone import DOMAIN, KEY, facts
 
 
 def test_every_record() -> None:

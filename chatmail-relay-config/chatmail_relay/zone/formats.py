@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from chatmail_relay.dnszone import TTL, Facts, Record, records, remarks
+from chatmail_relay.zone.needed import TTL, Facts, Record, records, remarks
 
 FORMATS = ("zone", "table", "json")
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import PurePosixPath
 
-from chatmail_relay import addresses, caa, dkim, dnsformat, dnszone
+from chatmail_relay import addresses, dkim
 from chatmail_relay.errors import OperatorError
 from chatmail_relay.output import say
 from chatmail_relay.probes import ask_dns
@@ -12,6 +12,7 @@ from chatmail_relay.render import renderer
 from chatmail_relay.settings import DEFAULT_PATH, Settings, load
 from chatmail_relay.tree import Tree
 from chatmail_relay.webpage import SITE
+from chatmail_relay.zone import caa, formats, needed
 
 RESOLVER = "127.0.0.83"
 """The relay's own, which validates as other relays' do."""
@@ -26,7 +27,7 @@ def dns(options: argparse.Namespace) -> int:
     found = facts(settings, tree)
     if options.check:
         return _check(found, options.format or "table")
-    say(dnsformat.shown(found, options.format or "zone", options.zone.strip(".").lower()))
+    say(formats.shown(found, options.format or "zone", options.zone.strip(".").lower()))
     return 0
 
 
@@ -38,9 +39,9 @@ def _nothing(settings: Settings, style: str | None) -> int:
     return 0
 
 
-def facts(settings: Settings, tree: Tree) -> dnszone.Facts:
+def facts(settings: Settings, tree: Tree) -> needed.Facts:
     """What the records follow from; raises OperatorError before the relay has its key."""
-    return dnszone.Facts(
+    return needed.Facts(
         domain=settings.mail_domain,
         addresses=addresses.read(),
         dkim_name=settings.dkim_name,
@@ -53,20 +54,20 @@ def facts(settings: Settings, tree: Tree) -> dnszone.Facts:
 
 def _policy(settings: Settings, tree: Tree) -> bytes:
     """The MTA-STS policy that is served, or will be."""
-    served = tree.look(settings.www_dir / dnszone.POLICY).content
-    return served or renderer({"settings": settings})(f"{SITE}/{dnszone.POLICY}.j2")
+    served = tree.look(settings.www_dir / needed.POLICY).content
+    return served or renderer({"settings": settings})(f"{SITE}/{needed.POLICY}.j2")
 
 
-def _check(found: dnszone.Facts, style: str) -> int:
+def _check(found: needed.Facts, style: str) -> int:
     # Here, since printing does without the library.
-    from chatmail_relay import dnscheck
-    from chatmail_relay.dnsservers import Directory
-    from chatmail_relay.dnswire import Wire
+    from chatmail_relay.zone import check
+    from chatmail_relay.zone.servers import Directory
+    from chatmail_relay.zone.wire import Wire
 
     if style == "zone":
         raise OperatorError("--check shows no zone file", "Use --format table or --format json.")
-    findings = dnscheck.Check(found, Directory(Wire(), resolvers())).run()
-    say(dnscheck.as_json(findings) if style == "json" else "\n".join(dnscheck.report(findings)))
+    findings = check.Check(found, Directory(Wire(), resolvers())).run()
+    say(check.as_json(findings) if style == "json" else "\n".join(check.report(findings)))
     return findings.exit_code
 
 

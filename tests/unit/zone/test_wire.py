@@ -6,8 +6,8 @@ import dns.name
 import dns.rcode
 import dns.rdata
 import pytest
-from chatmail_relay.dnsjudge import Failed, Silent, Unanswered
-from chatmail_relay.dnswire import Wire, value
+from chatmail_relay.zone.judge import Failed, Silent, Unanswered
+from chatmail_relay.zone.wire import Wire, value
 
 NAME = dns.name.from_text("chat.example.org")
 

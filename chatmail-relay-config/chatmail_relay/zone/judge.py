@@ -10,9 +10,9 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Literal, Protocol
 
-from chatmail_relay import dnstexts
 from chatmail_relay.addresses import KINDS, Addresses
-from chatmail_relay.dnszone import Facts, Record, records
+from chatmail_relay.zone import txt
+from chatmail_relay.zone.needed import Facts, Record, records
 
 State = Literal["right", "wrong", "missing", "unknown"]
 
@@ -171,7 +171,7 @@ def _all_addresses(name: str, view: View) -> set[str]:
 def _text(facts: Facts, record: Record, view: View) -> Verdict:
     """A text among others at the same name."""
     texts = view.values(record.name, "TXT")
-    found = tuple(text for text in texts if dnstexts.is_about(text, record.topic))
+    found = tuple(text for text in texts if txt.is_about(text, record.topic))
     if not found:
         return _verdict(record, ())
     if len(found) > 1:
@@ -182,26 +182,26 @@ def _text(facts: Facts, record: Record, view: View) -> Verdict:
 
 
 def _dkim(_facts: Facts, record: Record, text: str, _view: View) -> Verdict:
-    return _verdict(record, (text,), dnstexts.dkim(text, record.value))
+    return _verdict(record, (text,), txt.dkim(text, record.value))
 
 
 def _dmarc(_facts: Facts, record: Record, text: str, _view: View) -> Verdict:
-    return _verdict(record, (text,), dnstexts.dmarc(text, record.value))
+    return _verdict(record, (text,), txt.dmarc(text, record.value))
 
 
 def _adsp(_facts: Facts, record: Record, text: str, _view: View) -> Verdict:
-    return _verdict(record, (text,), dnstexts.adsp(text, record.value))
+    return _verdict(record, (text,), txt.adsp(text, record.value))
 
 
 def _spf(facts: Facts, record: Record, text: str, view: View) -> Verdict:
     addresses = sorted(_all_addresses(facts.domain, view))
-    return _verdict(record, (text,), dnstexts.spf(text, facts.domain, addresses))
+    return _verdict(record, (text,), txt.spf(text, facts.domain, addresses))
 
 
 def _mta_sts(_facts: Facts, record: Record, text: str, _view: View) -> Verdict:
-    if problem := dnstexts.mta_sts(text):
+    if problem := txt.mta_sts(text):
         return _verdict(record, (text,), problem)
-    if dnstexts.tags(text)["id"] != dnstexts.tags(record.value)["id"]:
+    if txt.tags(text)["id"] != txt.tags(record.value)["id"]:
         problem = "with an old id others keep to the policy they remember, for up to four weeks"
         return _verdict(record, (text,), problem, required=False)
     return _right(record, (text,))
@@ -211,7 +211,7 @@ def _caa(facts: Facts, record: Record, view: View) -> Verdict:
     found = view.values(record.name, "CAA")
     if not any(value.split()[1].lower() == "issue" for value in found):
         return _verdict(record, ())
-    problem, fatal = dnstexts.caa(found, facts.issuer, facts.account)
+    problem, fatal = txt.caa(found, facts.issuer, facts.account)
     return _verdict(record, found, problem, required=fatal)
 
 

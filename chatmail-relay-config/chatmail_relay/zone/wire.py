@@ -12,7 +12,7 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 
-from chatmail_relay.dnsjudge import Failed, Silent, Unanswered
+from chatmail_relay.zone.judge import Failed, Silent, Unanswered
 
 TIMEOUT = 3.0
 """Seconds for one answer."""

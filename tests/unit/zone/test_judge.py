@@ -1,10 +1,10 @@
 """What is right, wrong and missing in a zone, whatever a provider made of the records."""
 
 import pytest
-from chatmail_relay.dnsjudge import Verdict, judged
-from chatmail_relay.dnszone import Facts, policy_id
+from chatmail_relay.zone.judge import Verdict, judged
+from chatmail_relay.zone.needed import Facts, policy_id
 
-from tests.unit.relayzone import ACCOUNT, DOMAIN, KEY, facts, published
+from tests.unit.zone.relayzone import ACCOUNT, DOMAIN, KEY, facts, published
 
 Change = dict[tuple[str, str], list[str]]
 

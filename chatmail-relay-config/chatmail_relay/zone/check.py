@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 
 import dns.name
 
-from chatmail_relay.dnsjudge import Question, Silent, Unanswered, Verdict, questions
-from chatmail_relay.dnsservers import Directory, Server, ServerView, Zone
-from chatmail_relay.dnszone import Facts
+from chatmail_relay.zone.judge import Question, Silent, Unanswered, Verdict, questions
+from chatmail_relay.zone.needed import Facts
+from chatmail_relay.zone.servers import Directory, Server, ServerView, Zone
 
 FAILED, UNKNOWN = 1, 3
 """Exit codes: a required record is not right; nobody could be asked about one."""

@@ -5,9 +5,9 @@ import json
 import dns.rdatatype
 import dns.zone
 import pytest
-from chatmail_relay.dnsformat import relative, shown
+from chatmail_relay.zone.formats import relative, shown
 
-from tests.unit.relayzone import DOMAIN, KEY, facts, published
+from tests.unit.zone.relayzone import DOMAIN, KEY, facts, published
 
 
 def test_zone_file_can_be_read() -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from chatmail_relay import caa
 from chatmail_relay.settings import Settings
 from chatmail_relay.tree import Tree
+from chatmail_relay.zone import caa
 
 STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 ORDER = "https://acme-v02.api.letsencrypt.org/acme/order/123456789/98765432101"

@@ -13,8 +13,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from chatmail_relay.dnsjudge import Failed, Silent, Unanswered
-from chatmail_relay.dnswire import Message, Name, Wire, value
+from chatmail_relay.zone.judge import Failed, Silent, Unanswered
+from chatmail_relay.zone.wire import Message, Name, Wire, value
 
 LONGEST_CHAIN = 8
 """Aliases that lead to aliases."""
@@ -216,7 +216,7 @@ def _list(names: Iterable[Name]) -> str:
 
 
 class ServerView:
-    """The DNS as one server of a zone shows it, as `dnsjudge.View`."""
+    """The DNS as one server of a zone shows it, as `judge.View`."""
 
     def __init__(self, directory: Directory, zone: Zone, server: Server) -> None:
         self._directory = directory

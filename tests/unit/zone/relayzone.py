@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from chatmail_relay.addresses import Addresses
-from chatmail_relay.dnszone import Facts, records
+from chatmail_relay.zone.needed import Facts, records
 
 DOMAIN = "chat.example.org"
 KEY = "MIIB" + "aB3+/" * 77 + "AQAB"

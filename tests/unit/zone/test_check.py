@@ -4,13 +4,13 @@ import json
 
 import dns.rcode
 import pytest
-from chatmail_relay.dnscheck import Check, Findings, as_json, report
-from chatmail_relay.dnsservers import Directory
-from chatmail_relay.dnswire import Wire
-from chatmail_relay.dnszone import Facts
+from chatmail_relay.zone.check import Check, Findings, as_json, report
+from chatmail_relay.zone.needed import Facts
+from chatmail_relay.zone.servers import Directory
+from chatmail_relay.zone.wire import Wire
 
 from tests.unit.fakedns import RESOLVER, FakeDns, FakeZone
-from tests.unit.relayzone import DOMAIN, KEY, facts, published
+from tests.unit.zone.relayzone import DOMAIN, KEY, facts, published
 
 HOSTS = {"ns1.example.net": "192.0.2.1", "ns2.example.net": "192.0.2.2"}
 DKIM = (f"opendkim._domainkey.{DOMAIN}", "TXT")

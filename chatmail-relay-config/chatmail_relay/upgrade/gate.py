@@ -125,10 +125,8 @@ class Gate:
             if not self._machine.packages():
                 self._machine.forget_pending()
                 self._say("the relay is not installed any more, so nothing is judged")
-            elif state.phase != "judging":
-                good = self._taken_up(state)
-            else:
-                good = self._judged(state)
+                continue
+            good = self._judged(state) if state.phase == "judging" else self._taken_up(state)
             # A message is tried again after as long as it has waited, so one that came while
             # Dovecot was away for minutes would stay for minutes more.
             self._machine.deliver()

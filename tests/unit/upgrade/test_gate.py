@@ -132,6 +132,7 @@ def test_a_relay_that_was_removed() -> None:
     machine = upgraded(versions={}, broken=NEW_FILTER)
     assert machine.run()
     assert (machine.state, machine.versions, machine.held) == (None, {}, False)
+    assert machine.deliveries == 0
 
 
 def test_the_first_state_of_all() -> None:

@@ -163,9 +163,13 @@ def memory(relay: Relay) -> list[Figure]:
         core = stack.enter_context(Core(relay.place, Path(folder)))
         app = core.join(relay.domain, "alice")
         _wait(lambda: {*processes(relay, app.address)} == {HIBERNATED})
+        began = time.monotonic()
+        relay.machine.run("systemctl restart dovecot")
+        anew = time.monotonic() - began
     return [
         Figure(f"{CLIENTS} clients asleep", used, "MiB", MOST),
         Figure("a client of them", used / CLIENTS * 1024, "KiB"),
+        Figure("Dovecot restarted with all asleep", anew, "s"),
     ]
 
 

@@ -20,7 +20,7 @@ from devtools.run import Failure, environment, run
 
 TOP = Path("/sys/fs/cgroup")
 FOLDER = "chatmail-lab"
-KILL_SECONDS = 10.0
+KILL_SECONDS = 30.0
 
 _ours: list[subprocess.Popen[bytes]] = []
 """What this process started and has not seen the end of; they are waited for when they end."""

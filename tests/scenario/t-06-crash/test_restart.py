@@ -108,8 +108,9 @@ def restarts(relay: Relay, unit: str) -> int:
 
 
 def is_tried(relay: Relay, unit: str) -> bool:
-    """Whether systemd is about to start a unit, or does so; it looks failed for a moment before."""
-    deadline = time.monotonic() + START
+    """Whether systemd is about to start a unit, or does so; it looks failed before, for as long as
+    it waits for the other units that are tried."""
+    deadline = time.monotonic() + 4 * START
     while relay.properties(unit, "ActiveState")["ActiveState"] != "activating":
         if time.monotonic() > deadline:
             return False

@@ -19,7 +19,7 @@ DAEMONS = [unit for unit in units_of(settings(), HOST) if unit.probes]
 NAMES = tuple(unit.name for unit in DAEMONS)
 WITH_SETTINGS = tuple(unit.name.removesuffix(".service") for unit in DAEMONS if unit.settings)
 SETTINGS = "/var/lib/chatmail-relay/settings"
-START = 5.0  # seconds that a daemon may take to start, with all others, on a busy host
+START = 10.0  # seconds that a daemon may take to start, with all others, on a busy host
 WINDOW = 9.0  # seconds in which starts are counted
 POLL = 0.1
 
@@ -110,7 +110,7 @@ def restarts(relay: Relay, unit: str) -> int:
 def is_tried(relay: Relay, unit: str) -> bool:
     """Whether systemd is about to start a unit, or does so; it looks failed before, for as long as
     it waits for the other units that are tried."""
-    deadline = time.monotonic() + 4 * START
+    deadline = time.monotonic() + 2 * START
     while relay.properties(unit, "ActiveState")["ActiveState"] != "activating":
         if time.monotonic() > deadline:
             return False
